@@ -1,0 +1,43 @@
+//! The remote form of a trait, and that a class implements it.
+
+use super::{method, scoped};
+use crate::model::{Implementation, Trait};
+use crate::text;
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+
+/// All that belongs to a trait.
+pub(crate) fn remote_trait(remote_trait: &Trait) -> TokenStream {
+    let ident = &remote_trait.name;
+    let name = ident.to_string();
+    let class = quote!(dyn #ident);
+    let handle = method::handle(&class, &name, &quote!(__m::Abstract), &remote_trait.methods);
+    let methods = remote_trait.methods.iter().map(|call| {
+        let callee = &call.name;
+        method::method(call, &class, &name, &quote!(<#class as #ident>::#callee))
+    });
+    let methods: TokenStream = methods.collect();
+    scoped(&remote_trait.lints, &quote!(#handle #methods))
+}
+
+/// That a class implements a trait: how its handle becomes one of the trait.
+pub(crate) fn implementation(implementation: &Implementation) -> TokenStream {
+    let Implementation { class, of } = implementation;
+    let object = quote_spanned!(text::here(of.span())=> dyn #of);
+    scoped(
+        &[],
+        &quote! {
+            #[automatically_derived]
+            impl __m::Implements<#object> for #class {
+                fn cast(&self) -> &(#object + 'static) {
+                    self
+                }
+                fn cast_mut(&mut self) -> &mut (#object + 'static) {
+                    self
+                }
+            }
+            __m::inventory::submit! { __m::Entry::Implementation(&__m::Implementation::of::<#class, #object>()) }
+        },
+    )
+}

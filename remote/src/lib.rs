@@ -1,0 +1,143 @@
+//! The attribute `#[remote]` of [mobula](https://docs.rs/mobula), which documents and re-exports it. Use that crate:
+//! what is generated here names items of it.
+//!
+//! ```text
+//! tokens ── parse ──▶ Item ── model ──▶ Function, Class, Trait, Implementation ── expand ──▶ tokens
+//!                               │
+//!                               └──▶ Errors
+//! ```
+//!
+//! `parse` takes an item apart as far as its signatures, `options` reads what the attribute says, `model` holds all
+//! rules about items and knows nothing of generated code, `expand` generates it and refuses nothing. The user's item
+//! is part of the output in every case, unchanged but for the attributes that were meant for us, so that a mistake in
+//! one signature leads to no errors elsewhere.
+
+mod errors;
+mod expand;
+mod model;
+mod options;
+mod parse;
+mod text;
+mod units;
+
+use errors::Errors;
+use options::Place;
+use parse::Item;
+use proc_macro2::TokenStream;
+use quote::quote;
+
+/// Makes a function, a class or a trait callable from afar.
+///
+/// # On a function
+///
+/// ```ignore
+/// #[remote(num_cpus = 2)]
+/// fn add(x: i64, y: i64) -> i64 { x + y }
+///
+/// add(1, 2);                                          // still an ordinary function
+/// let sum = add::remote(1, 2);                        // a task: returns an `ObjectRef<i64>` at once
+/// let more = add::options().num_cpus(1.0).remote(&sum, 3);
+/// ```
+///
+/// The function may be `async`. It may return a `Result`, whose error then fails the task, or an
+/// `impl Iterator<Item = T>`, which makes the call a stream. Parameters that are references borrow the stored object
+/// without copying it.
+///
+/// # On the `impl` of a class
+///
+/// ```ignore
+/// #[remote]
+/// impl Counter {
+///     pub fn new(start: i64) -> Self { Self { value: start } }
+///     pub fn increment(&mut self) -> i64 { self.value += 1; self.value }
+/// }
+///
+/// let counter = Counter::remote(0);                   // an actor: returns an `ActorHandle<Counter>` at once
+/// let value = counter.increment.remote();             // an `ObjectRef<i64>`
+/// ```
+///
+/// `new` is the constructor. Methods that are not private and take `&self` or `&mut self` are remote; the rest of the
+/// `impl` stays ordinary. `#[remote(timeout = "5s")]` on a method gives options to its calls.
+///
+/// # On a trait, and on an `impl` of it
+///
+/// ```ignore
+/// #[remote]
+/// trait Tracked { fn calls(&mut self) -> u64; }
+///
+/// #[remote]
+/// impl Tracked for Counter { fn calls(&mut self) -> u64 { self.calls } }
+///
+/// let tracked: ActorHandle<dyn Tracked> = counter.into();
+/// tracked.calls.remote();
+/// ```
+///
+/// # Options
+///
+/// | option | function | class | method | value |
+/// |---|---|---|---|---|
+/// | `num_cpus`, `num_gpus` | ✓ | ✓ | | a number, like `0.5` |
+/// | `memory` | ✓ | ✓ | | `"2GiB"`, or bytes |
+/// | `resources` | ✓ | ✓ | | `resources(tpu = 2)` |
+/// | `max_retries` | ✓ | | | a whole number |
+/// | `retry_on_error` | ✓ | ✓ | ✓ | stands alone, or a `bool` |
+/// | `max_restarts` | | ✓ | | a whole number |
+/// | `max_task_retries` | | ✓ | ✓ | a whole number |
+/// | `max_concurrency`, `max_pending_calls` | | ✓ | | a whole number |
+/// | `max_calls` | ✓ | ✓ | | a whole number |
+/// | `isolation` | ✓ | ✓ | | `"thread"`, `"process"`; `"shared"` for a class |
+/// | `timeout` | ✓ | ✓ | ✓ | `"30s"`, or a `Duration` |
+/// | `name` | ✓ | ✓ | | a text |
+/// | `namespace` | | ✓ | | a text |
+/// | `detached`, `get_if_exists` | | ✓ | | stands alone |
+/// | `env` | ✓ | ✓ | | `env(RUST_LOG = "info")` |
+/// | `placement` | ✓ | ✓ | | a text, like `"spread"` |
+///
+/// Any expression of the right type may stand for a value; literals are checked at compile time.
+#[proc_macro_attribute]
+pub fn remote(options: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    rewrite(options.into(), item.into()).into()
+}
+
+/// The item, its remote form, and its mistakes.
+fn rewrite(options: TokenStream, item: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let (item, generated) = match parse::item(item.clone()) {
+        Ok(parsed) => expanded(options, item, &parsed, &mut errors),
+        Err(error) => {
+            errors.push(error);
+            (item, None)
+        }
+    };
+    let errors = errors.to_compile_errors();
+    quote!(#item #generated #errors)
+}
+
+/// What stays of the item, and what is generated for it.
+fn expanded(
+    options: TokenStream,
+    written: TokenStream,
+    item: &Item,
+    errors: &mut Errors,
+) -> (TokenStream, Option<TokenStream>) {
+    match item {
+        Item::Function(function) => {
+            let settings = options::read(options, Place::Function, errors);
+            let function = model::Function::new(function, settings, errors);
+            (written, function.map(|function| expand::function(&function)))
+        }
+        Item::Class(block) => {
+            let settings = options::read(options, Place::Class, errors);
+            let class = model::Class::new(block, settings, errors);
+            (quote!(#block), class.map(|class| expand::class(&class)))
+        }
+        Item::Trait(block) => {
+            let remote_trait = model::Trait::new(block, &options, errors);
+            (quote!(#block), remote_trait.map(|remote_trait| expand::remote_trait(&remote_trait)))
+        }
+        Item::Implementation(block) => {
+            let implementation = model::Implementation::new(block, &options, errors);
+            (quote!(#block), implementation.map(|implementation| expand::implementation(&implementation)))
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Arguments: a value, a borrow of one, or a ref to an object that is there or still to come.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use super::object::ObjectRef;
+use crate::error::Result;
+use crate::store::Object;
+use crate::value::Value;
+
+/// A value or a ref to one: what a parameter of a remote call holds.
+#[derive(Clone, Debug)]
+pub enum Arg<T: Send + Sync + 'static> {
+    /// The value itself.
+    Value(T),
+    /// An object that is there or still to come.
+    Ref(ObjectRef<T>),
+}
+
+/// An object that must be there before a call starts.
+#[doc(hidden)]
+pub struct Need(pub(crate) Arc<dyn Object>);
+
+/// A type that a parameter of a remote function or method can have.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of a remote call",
+    label = "not a Mobula value",
+    note = "a value is `Send + Sync + 'static` and can be serialised: `#[derive(Serialize, Deserialize)]`"
+)]
+pub trait Param {
+    /// What is kept of an argument until the call runs.
+    type Input: Input<Self>;
+}
+
+/// What is kept of an argument until the call runs.
+#[doc(hidden)]
+pub trait Input<T: ?Sized>: Send + Sync + 'static {
+    /// The object that must be there first.
+    fn need(&self) -> Option<Need>;
+    /// The value, borrowed where it lies.
+    fn lend(&self) -> Result<&T>;
+    /// What it occupies on the heap, in bytes, as far as can be told.
+    fn bytes(&self) -> usize;
+}
+
+/// What can be passed for a parameter of type `T`.
+///
+/// A parameter takes a `T`, a `&T` that can be cloned, an [`ObjectRef<T>`] or a reference to one, or an
+/// [`Arg<T>`]. For a `String` also `&str`, for a `Vec<U>` also arrays and slices; a parameter `&[U]`
+/// takes refs of whatever holds such a slice.
+#[diagnostic::on_unimplemented(
+    message = "this parameter takes a `{T}`: pass one, an `ObjectRef<{T}>` or a `&ObjectRef<{T}>`",
+    label = "not a `{T}`, nor a ref to one"
+)]
+pub trait IntoArg<T: ?Sized + Param> {
+    /// Turns it into what the call keeps.
+    #[doc(hidden)]
+    fn into_arg(self) -> T::Input;
+}
+
+impl<T: Value> Param for T {
+    type Input = Arg<T>;
+}
+
+impl<U: Value> Param for [U] {
+    type Input = SliceInput<U>;
+}
+
+impl Param for str {
+    type Input = Arg<String>;
+}
+
+fn need_of<T: Send + Sync + 'static>(object: &ObjectRef<T>) -> Option<Need> {
+    let object = object.object();
+    let head = object.head();
+    (!head.is_complete() || head.has_failed()).then(|| Need(object.clone()))
+}
+
+impl<T: Value> Input<T> for Arg<T> {
+    fn need(&self) -> Option<Need> {
+        match self {
+            Self::Value(_) => None,
+            Self::Ref(object) => need_of(object),
+        }
+    }
+
+    fn lend(&self) -> Result<&T> {
+        match self {
+            Self::Value(value) => Ok(value),
+            Self::Ref(object) => object.peek(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Value(value) => heap_bytes(value),
+            Self::Ref(_) => 0,
+        }
+    }
+}
+
+impl Input<str> for Arg<String> {
+    fn need(&self) -> Option<Need> {
+        Input::<String>::need(self)
+    }
+
+    fn lend(&self) -> Result<&str> {
+        Input::<String>::lend(self).map(String::as_str)
+    }
+
+    fn bytes(&self) -> usize {
+        Input::<String>::bytes(self)
+    }
+}
+
+/// What buffers of the usual kinds hold; other values count with their own size alone.
+fn heap_bytes<T: Any>(value: &T) -> usize {
+    fn of<U: 'static>(value: &dyn Any) -> Option<usize> {
+        value.downcast_ref::<Vec<U>>().map(|buffer| size_of_val(buffer.as_slice()))
+    }
+    let value: &dyn Any = value;
+    let text = value.downcast_ref::<String>().map(String::len);
+    text.or_else(|| of::<u8>(value))
+        .or_else(|| of::<f64>(value))
+        .or_else(|| of::<f32>(value))
+        .or_else(|| of::<i64>(value))
+        .or_else(|| of::<u64>(value))
+        .or_else(|| of::<i32>(value))
+        .or_else(|| of::<String>(value))
+        .unwrap_or(0)
+}
+
+/// A slice: owned, or inside an object.
+#[doc(hidden)]
+pub struct SliceInput<U>(SliceSource<U>);
+
+enum SliceSource<U> {
+    Own(Vec<U>),
+    Ref(Box<dyn SliceRef<U>>),
+}
+
+trait SliceRef<U>: Send + Sync {
+    fn need(&self) -> Option<Need>;
+    fn lend(&self) -> Result<&[U]>;
+}
+
+impl<U, H: AsRef<[U]> + Send + Sync + 'static> SliceRef<U> for ObjectRef<H> {
+    fn need(&self) -> Option<Need> {
+        need_of(self)
+    }
+
+    fn lend(&self) -> Result<&[U]> {
+        self.peek().map(AsRef::as_ref)
+    }
+}
+
+impl<U: Value> Input<[U]> for SliceInput<U> {
+    fn need(&self) -> Option<Need> {
+        match &self.0 {
+            SliceSource::Own(_) => None,
+            SliceSource::Ref(object) => object.need(),
+        }
+    }
+
+    fn lend(&self) -> Result<&[U]> {
+        match &self.0 {
+            SliceSource::Own(values) => Ok(values),
+            SliceSource::Ref(object) => object.lend(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.0 {
+            SliceSource::Own(values) => size_of_val(values.as_slice()),
+            SliceSource::Ref(_) => 0,
+        }
+    }
+}
+
+macro_rules! into_arg {
+    ($([$($generics:tt)*] $from:ty => $param:ty, |$it:ident| $into:expr;)*) => {
+        $(impl<$($generics)*> IntoArg<$param> for $from {
+            fn into_arg(self) -> <$param as Param>::Input {
+                let $it = self;
+                $into
+            }
+        })*
+    };
+}
+
+into_arg! {
+    [T: Value] T => T, |it| Arg::Value(it);
+    [T: Value + Clone] &T => T, |it| Arg::Value(it.clone());
+    [T: Value] ObjectRef<T> => T, |it| Arg::Ref(it);
+    [T: Value] &ObjectRef<T> => T, |it| Arg::Ref(it.clone());
+    [T: Value] Arg<T> => T, |it| it;
+    [] &str => String, |it| Arg::Value(it.into());
+    [U: Value, const N: usize] [U; N] => Vec<U>, |it| Arg::Value(it.into());
+    [U: Value + Clone, const N: usize] &[U; N] => Vec<U>, |it| Arg::Value(it.to_vec());
+    [U: Value + Clone] &[U] => Vec<U>, |it| Arg::Value(it.to_vec());
+
+    [U: Value] Vec<U> => [U], |it| SliceInput(SliceSource::Own(it));
+    [U: Value + Clone] &Vec<U> => [U], |it| SliceInput(SliceSource::Own(it.clone()));
+    [U: Value, const N: usize] [U; N] => [U], |it| SliceInput(SliceSource::Own(it.into()));
+    [U: Value + Clone, const N: usize] &[U; N] => [U], |it| SliceInput(SliceSource::Own(it.to_vec()));
+    [U: Value + Clone] &[U] => [U], |it| SliceInput(SliceSource::Own(it.to_vec()));
+    [U: Value, H: AsRef<[U]> + Send + Sync + 'static] ObjectRef<H> => [U],
+        |it| SliceInput(SliceSource::Ref(Box::new(it)));
+    [U: Value, H: AsRef<[U]> + Send + Sync + 'static] &ObjectRef<H> => [U],
+        |it| SliceInput(SliceSource::Ref(Box::new(it.clone())));
+    [U: Value] Arg<Vec<U>> => [U], |it| SliceInput(match it {
+        Arg::Value(values) => SliceSource::Own(values),
+        Arg::Ref(object) => SliceSource::Ref(Box::new(object)),
+    });
+
+    [] &str => str, |it| Arg::Value(it.into());
+    [] String => str, |it| Arg::Value(it);
+    [] &String => str, |it| Arg::Value(it.clone());
+    [] ObjectRef<String> => str, |it| Arg::Ref(it);
+    [] &ObjectRef<String> => str, |it| Arg::Ref(it.clone());
+    [] Arg<String> => str, |it| it;
+}
+
+/// An argument that the call owns when it runs.
+#[doc(hidden)]
+pub struct Owned<T: Value>(Arg<T>);
+
+impl<T: Value> Owned<T> {
+    /// Keeps an argument.
+    pub fn new(arg: impl IntoArg<T>) -> Self {
+        Self(arg.into_arg())
+    }
+
+    /// The value: moved if nobody else holds it, else cloned.
+    pub fn take(self) -> Result<T>
+    where
+        T: Clone,
+    {
+        match self.0 {
+            Arg::Value(value) => Ok(value),
+            Arg::Ref(object) => object.take_or_clone(),
+        }
+    }
+}
+
+/// An argument that the call borrows while it runs.
+#[doc(hidden)]
+pub struct Lent<T: ?Sized + Param>(LentInput<T::Input>);
+
+enum LentInput<I> {
+    Own(I),
+    /// Kept for another attempt.
+    Shared(Arc<I>),
+}
+
+impl<T: ?Sized + Param> Lent<T> {
+    /// Keeps an argument.
+    pub fn new(arg: impl IntoArg<T>) -> Self {
+        Self(LentInput::Own(arg.into_arg()))
+    }
+
+    fn input(&self) -> &T::Input {
+        match &self.0 {
+            LentInput::Own(input) => input,
+            LentInput::Shared(input) => input,
+        }
+    }
+
+    /// The value where it lies.
+    pub fn lend(&self) -> Result<&T> {
+        self.input().lend()
+    }
+}
+
+/// One argument of a call.
+#[doc(hidden)]
+pub trait OneArg: Send + Sync + 'static {
+    /// The object that must be there first.
+    fn need(&self) -> Option<Need>;
+    /// A copy for an attempt, the original being kept for another.
+    fn fork(self) -> (Self, Self)
+    where
+        Self: Sized;
+    /// What it occupies on the heap, in bytes.
+    fn bytes(&self) -> usize;
+}
+
+impl<T: Value + Clone> OneArg for Owned<T> {
+    fn need(&self) -> Option<Need> {
+        Input::<T>::need(&self.0)
+    }
+
+    fn fork(self) -> (Self, Self) {
+        (Self(self.0.clone()), self)
+    }
+
+    fn bytes(&self) -> usize {
+        Input::<T>::bytes(&self.0)
+    }
+}
+
+impl<T: ?Sized + Param + 'static> OneArg for Lent<T> {
+    fn need(&self) -> Option<Need> {
+        self.input().need()
+    }
+
+    fn fork(self) -> (Self, Self) {
+        let shared = match self.0 {
+            LentInput::Own(input) => Arc::new(input),
+            LentInput::Shared(input) => input,
+        };
+        (Self(LentInput::Shared(shared.clone())), Self(LentInput::Shared(shared)))
+    }
+
+    fn bytes(&self) -> usize {
+        self.input().bytes()
+    }
+}
+
+/// The arguments of a call.
+#[doc(hidden)]
+pub trait Args: Send + Sync + Sized + 'static {
+    /// The objects that must be there first.
+    #[doc(hidden)]
+    fn needs(&self) -> Vec<Need>;
+    /// Copies for an attempt, the originals being kept for another.
+    fn fork(self) -> (Self, Self);
+    /// What they occupy, in bytes.
+    fn bytes(&self) -> usize;
+}
+
+macro_rules! args {
+    ($($name:ident)*) => {
+        #[allow(non_snake_case, unused_mut, unused_variables, clippy::unused_unit)]
+        impl<$($name: OneArg),*> Args for ($($name,)*) {
+            fn needs(&self) -> Vec<Need> {
+                let ($($name,)*) = self;
+                let mut needs = Vec::new();
+                $(needs.extend($name.need());)*
+                needs
+            }
+
+            fn fork(self) -> (Self, Self) {
+                let ($($name,)*) = self;
+                $(let $name = $name.fork();)*
+                (($($name.0,)*), ($($name.1,)*))
+            }
+
+            fn bytes(&self) -> usize {
+                let ($($name,)*) = self;
+                size_of::<Self>() $(+ $name.bytes())*
+            }
+        }
+    };
+}
+
+args!();
+args!(A);
+args!(A B);
+args!(A B C);
+args!(A B C D);
+args!(A B C D E);
+args!(A B C D E F);
+args!(A B C D E F G);
+args!(A B C D E F G H);
+args!(A B C D E F G H I);
+args!(A B C D E F G H I J);
+args!(A B C D E F G H I J K);
+args!(A B C D E F G H I J K L);

@@ -1,0 +1,465 @@
+//! What `#[remote]` generates calls into: typed calls become untyped jobs here.
+
+use std::any::Any;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::arg::Args;
+use super::handle::{ActorHandle, Class, Concrete, ConcreteClass, Link};
+use super::object::ObjectRef;
+use super::session;
+use super::stream::{ObjectStream, Sink, StreamJob};
+use crate::error::{Error, ErrorKind, Result};
+use crate::registry::Casts;
+use crate::runtime::{self, Creation, Runtime, Task};
+use crate::spec::{ClassDefinition, Definition, Options};
+use crate::store::{Built, Job, LocalFuture, Object, Progress, Seat, Slot};
+use crate::value::Value;
+
+/// The body of a remote function.
+pub enum FunctionBody<A, T> {
+    /// A plain function.
+    Sync(fn(A) -> Result<T>),
+    /// An `async fn`.
+    Async(fn(A) -> LocalFuture<'static, Result<T>>),
+    /// One that yields items.
+    Stream(fn(A, &mut Sink<T>) -> Result<()>),
+}
+
+/// The body of a remote method.
+pub enum MethodBody<C: ?Sized, A, T> {
+    /// `&mut self`.
+    Exclusive(for<'a> fn(&'a mut C, A) -> Result<T>),
+    /// `&self`.
+    Shared(for<'a> fn(&'a C, A) -> Result<T>),
+    /// `async`, `&mut self`.
+    AsyncExclusive(for<'a> fn(&'a mut C, A) -> LocalFuture<'a, Result<T>>),
+    /// `async`, `&self`.
+    AsyncShared(for<'a> fn(&'a C, A) -> LocalFuture<'a, Result<T>>),
+    /// `&mut self`, yields items.
+    StreamExclusive(for<'a> fn(&'a mut C, A, &mut Sink<T>) -> Result<()>),
+    /// `&self`, yields items.
+    StreamShared(for<'a> fn(&'a C, A, &mut Sink<T>) -> Result<()>),
+}
+
+/// A remote function.
+pub trait Function: 'static {
+    /// Its arguments.
+    type Args: Args;
+    /// What it makes.
+    type Output: Value;
+    /// As its author wrote it.
+    const DEFINITION: &'static Definition;
+    /// Whether its attribute says nothing.
+    const PLAIN: bool;
+    /// Its code.
+    const BODY: FunctionBody<Self::Args, Self::Output>;
+    /// What its attribute says.
+    fn options() -> Options;
+}
+
+/// A remote method.
+pub trait Method: 'static {
+    /// Its class or remote trait.
+    type Class: Class + ?Sized;
+    /// Its arguments.
+    type Args: Args;
+    /// What it makes.
+    type Output: Value;
+    /// As its author wrote it.
+    const DEFINITION: &'static Definition;
+    /// Whether its attribute says nothing.
+    const PLAIN: bool;
+    /// Its code.
+    const BODY: MethodBody<Self::Class, Self::Args, Self::Output>;
+    /// What its attribute says.
+    fn options() -> Options;
+}
+
+/// The constructor of a remote class.
+pub trait Construct: 'static {
+    /// The class.
+    type Class: Class<Kind = Concrete> + Send + 'static;
+    /// The constructor's arguments.
+    type Args: Args;
+    /// [`SyncFlow`] or [`AsyncFlow`].
+    type Flow;
+    /// As its author wrote it.
+    const DEFINITION: &'static ClassDefinition;
+    /// Whether the attribute says nothing.
+    const PLAIN: bool;
+    /// What the attribute says.
+    fn options() -> Options;
+    /// Makes the state.
+    fn construct(args: Self::Args) -> Result<Self::Class>;
+}
+
+/// A class without an `async fn`.
+pub struct SyncFlow;
+/// A class with one.
+pub struct AsyncFlow;
+
+/// Whether `&self` calls of `C` may overlap in this flow.
+#[diagnostic::on_unimplemented(
+    message = "`{C}` is not `Sync`, so its `&self` methods cannot overlap on several threads",
+    note = "leave `max_concurrency` at 1, make `{C}` `Sync`, or write `async fn` methods"
+)]
+pub trait Overlap<C> {
+    /// How the state becomes one that several threads may read, where threads are what overlaps.
+    const SHARING: Option<crate::spec::Sharing>;
+}
+
+impl<C> Overlap<C> for AsyncFlow {
+    const SHARING: Option<crate::spec::Sharing> = None;
+}
+
+#[diagnostic::do_not_recommend]
+impl<C: Send + Sync + 'static> Overlap<C> for SyncFlow {
+    const SHARING: Option<crate::spec::Sharing> =
+        Some(|state| state.downcast::<C>().expect("the constructor makes its own class"));
+}
+
+/// Options with `max_concurrency`, where the class allows it.
+pub fn overlap<K: Construct>(options: Options, most: usize) -> Options
+where
+    K::Flow: Overlap<K::Class>,
+{
+    options.max_concurrency(most).sharing(<K::Flow as Overlap<K::Class>>::SHARING)
+}
+
+/// A class whose `&self` calls may overlap.
+pub trait Overlaps {
+    /// Options with `max_concurrency`.
+    fn overlap(options: Options, most: usize) -> Options;
+}
+
+impl<C: ConcreteClass + Any> Overlaps for C
+where
+    C::Flow: Overlap<C>,
+{
+    fn overlap(options: Options, most: usize) -> Options {
+        options.max_concurrency(most).sharing(<C::Flow as Overlap<C>>::SHARING)
+    }
+}
+
+/// What a function's `Err` becomes: the same error if it is one of ours already.
+pub fn failed<E: std::fmt::Display + 'static>(error: E) -> Error {
+    if let Some(own) = (&error as &dyn Any).downcast_ref::<Error>() {
+        return own.clone();
+    }
+    Error::new(ErrorKind::TaskFailed, error.to_string())
+}
+
+/// The state of an actor.
+#[diagnostic::on_unimplemented(
+    message = "the state of an actor moves to its thread, and `{Self}` is not `Send`",
+    label = "not `Send`",
+    note = "hold what is not `Send` by something that is: `Arc` instead of `Rc`, `Mutex` instead of `RefCell`"
+)]
+pub trait State: Send + 'static {}
+impl<T: Send + 'static> State for T {}
+
+/// Compiles if `T` can be the state of an actor.
+pub const fn assert_state<T: State>() {}
+/// Compiles if `T` can be an argument or a result.
+pub const fn assert_value<T: Value>() {}
+
+/// Completes a call's slot with what its code returned.
+pub(super) fn complete<T: Send + Sync + 'static>(slot: &Arc<dyn Object>, result: Result<T>) -> Progress {
+    match result {
+        Ok(value) => {
+            let slot = slot.as_any().downcast_ref::<Slot<T>>();
+            slot.expect("a job is made with the slot of its own type").complete(Ok(value));
+            Progress::Done
+        }
+        Err(error) => Progress::Failed(error),
+    }
+}
+
+/// Arguments that are kept while another attempt is left.
+pub(super) struct Kept<A>(Option<A>);
+
+impl<A: Args> Kept<A> {
+    pub(super) fn new(args: A) -> Self {
+        Self(Some(args))
+    }
+
+    pub(super) fn for_attempt(&mut self, last: bool) -> A {
+        let args = self.0.take().expect("kept until the last attempt");
+        if last {
+            return args;
+        }
+        let (now, later) = args.fork();
+        self.0 = Some(later);
+        now
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, Args::bytes)
+    }
+}
+
+/// The objects among arguments that are not there, or have failed.
+pub(super) fn needs_of<A: Args>(args: &A) -> Vec<Arc<dyn Object>> {
+    args.needs().into_iter().map(|need| need.0).collect()
+}
+
+struct FunctionJob<F: Function>(Kept<F::Args>);
+
+impl<F: Function> Job for FunctionJob<F> {
+    fn attempt(&mut self, slot: &Arc<dyn Object>, _: Seat<'_>, last: bool) -> Progress {
+        let args = self.0.for_attempt(last);
+        match F::BODY {
+            FunctionBody::Sync(code) => complete(slot, code(args)),
+            FunctionBody::Async(code) => {
+                let slot = slot.clone();
+                let future = code(args);
+                Progress::Pending(Box::pin(async move { complete(&slot, future.await) }))
+            }
+            FunctionBody::Stream(_) => unreachable!("a stream has a job of its own"),
+        }
+    }
+
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.bytes() + size_of::<Slot<F::Output>>()
+    }
+}
+
+/// Starts a task; what goes wrong fails the ref.
+pub fn call_function<F: Function>(options: Option<Options>, args: F::Args) -> ObjectRef<F::Output> {
+    let needs = needs_of(&args);
+    let job = Box::new(FunctionJob::<F>(Kept::new(args)));
+    submit(F::DEFINITION, or_of_attribute(options, F::PLAIN, F::options), needs, job)
+}
+
+/// As [`call_function`], for one that yields items.
+pub fn stream_function<F: Function>(options: Option<Options>, args: F::Args) -> ObjectStream<F::Output> {
+    let FunctionBody::Stream(code) = F::BODY else { unreachable!("called for streams only") };
+    let needs = needs_of(&args);
+    let (stream, sink) = ObjectStream::new(F::DEFINITION);
+    let bytes = args.bytes();
+    let job = StreamJob::new(sink, bytes, false, move |_, sink| code(args, sink));
+    let options = or_of_attribute(options, F::PLAIN, F::options);
+    stream.produced_by(submit(F::DEFINITION, options, needs, Box::new(job)))
+}
+
+fn or_of_attribute(options: Option<Options>, plain: bool, attribute: fn() -> Options) -> Option<Options> {
+    options.or_else(|| (!plain).then(attribute))
+}
+
+/// Starts a task that `job` is.
+pub(super) fn submit<T: Send + Sync + 'static>(
+    definition: &'static Definition,
+    options: Option<Options>,
+    needs: Vec<Arc<dyn Object>>,
+    job: Box<dyn Job>,
+) -> ObjectRef<T> {
+    let mut job = Some(job);
+    let started = session::with_runtime(|runtime| {
+        let job = job.take().expect("taken once");
+        let slot = Slot::of_job(definition, runtime::this_caller(runtime), None, job);
+        let object = ObjectRef::new(slot.clone());
+        match runtime::back_pressure(runtime, false) {
+            Ok(()) => runtime.submit(Task { object: slot, needs, options }),
+            Err(error) => drop(slot.fail(error)),
+        }
+        object
+    });
+    started.unwrap_or_else(|error| {
+        runtime::refused();
+        ObjectRef::failed(definition, error)
+    })
+}
+
+struct MethodJob<M: Method> {
+    args: Kept<M::Args>,
+    casts: Casts<M::Class>,
+}
+
+impl<M: Method> Job for MethodJob<M> {
+    fn attempt(&mut self, slot: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress {
+        let args = self.args.for_attempt(last);
+        let Casts { by_ref, by_mut } = self.casts;
+        match (M::BODY, seat) {
+            (MethodBody::Exclusive(code), Seat::Exclusive(state)) => complete(slot, code(by_mut(state), args)),
+            (MethodBody::Exclusive(code), Seat::Local(state)) => {
+                let mut state = state.borrow_mut();
+                let result = code(by_mut(&mut **state), args);
+                drop(state);
+                complete(slot, result)
+            }
+            (MethodBody::Shared(code), Seat::Exclusive(state)) => complete(slot, code(by_ref(state), args)),
+            (MethodBody::Shared(code), Seat::Shared(state)) => complete(slot, code(by_ref(state), args)),
+            (MethodBody::Shared(code), Seat::Local(state)) => {
+                let state = state.borrow();
+                let result = code(by_ref(&**state), args);
+                drop(state);
+                complete(slot, result)
+            }
+            (MethodBody::AsyncExclusive(code), Seat::Local(state)) => {
+                let (state, slot) = (Rc::clone(state), slot.clone());
+                Progress::Pending(Box::pin(async move {
+                    let mut state = state.borrow_mut();
+                    let result = code(by_mut(&mut **state), args).await;
+                    drop(state);
+                    complete(&slot, result)
+                }))
+            }
+            (MethodBody::AsyncShared(code), Seat::Local(state)) => {
+                let (state, slot) = (Rc::clone(state), slot.clone());
+                Progress::Pending(Box::pin(async move {
+                    let state = state.borrow();
+                    let result = code(by_ref(&**state), args).await;
+                    drop(state);
+                    complete(&slot, result)
+                }))
+            }
+            _ => unreachable!("async methods run on arbiters, streams have a job of their own"),
+        }
+    }
+
+    fn is_exclusive(&self) -> bool {
+        matches!(M::BODY, MethodBody::Exclusive(_) | MethodBody::AsyncExclusive(_))
+    }
+
+    fn bytes(&self) -> usize {
+        self.args.bytes() + size_of::<Slot<M::Output>>()
+    }
+}
+
+/// Calls a method; what goes wrong fails the ref.
+pub fn call_method<M: Method>(
+    link: &Link<M::Class>,
+    options: Option<Options>,
+    args: M::Args,
+) -> ObjectRef<M::Output> {
+    let needs = needs_of(&args);
+    let job = Box::new(MethodJob::<M> { args: Kept::new(args), casts: link.casts });
+    post(link, M::DEFINITION, or_of_attribute(options, M::PLAIN, M::options), needs, job)
+}
+
+/// As [`call_method`], for one that yields items.
+pub fn stream_method<M: Method>(
+    link: &Link<M::Class>,
+    options: Option<Options>,
+    args: M::Args,
+) -> ObjectStream<M::Output> {
+    let needs = needs_of(&args);
+    let (stream, sink) = ObjectStream::new(M::DEFINITION);
+    let bytes = args.bytes();
+    let Casts { by_ref, by_mut } = link.casts;
+    let job: Box<dyn Job> = match M::BODY {
+        MethodBody::StreamExclusive(code) => {
+            Box::new(StreamJob::new(sink, bytes, true, move |seat, sink| match seat {
+                Seat::Exclusive(state) => code(by_mut(state), args, sink),
+                Seat::Local(state) => code(by_mut(&mut **state.borrow_mut()), args, sink),
+                _ => unreachable!("an exclusive call has the state for itself"),
+            }))
+        }
+        MethodBody::StreamShared(code) => {
+            Box::new(StreamJob::new(sink, bytes, false, move |seat, sink| match seat {
+                Seat::Exclusive(state) => code(by_ref(state), args, sink),
+                Seat::Shared(state) => code(by_ref(state), args, sink),
+                Seat::Local(state) => code(by_ref(&**state.borrow()), args, sink),
+                _ => unreachable!("a method has a state"),
+            }))
+        }
+        _ => unreachable!("called for streams only"),
+    };
+    let options = or_of_attribute(options, M::PLAIN, M::options);
+    stream.produced_by(post(link, M::DEFINITION, options, needs, job))
+}
+
+fn post<C: ?Sized, T: Send + Sync + 'static>(
+    link: &Link<C>,
+    definition: &'static Definition,
+    options: Option<Options>,
+    needs: Vec<Arc<dyn Object>>,
+    job: Box<dyn Job>,
+) -> ObjectRef<T> {
+    let actor = &link.actor;
+    let runtime = actor.runtime();
+    let slot = Slot::of_job(definition, runtime::this_caller(runtime), Some(actor.id()), job);
+    let result = ObjectRef::new(slot.clone());
+    let slot: Arc<dyn Object> = slot;
+    match admit(link, runtime, options, &slot) {
+        Ok(true) => actor.call(slot, needs),
+        Ok(false) => {}
+        Err(error) => drop(slot.fail(error)),
+    }
+    result
+}
+
+/// Checks what was said of a call to an actor; `false` if it is over already.
+fn admit<C: ?Sized>(
+    link: &Link<C>,
+    runtime: &Arc<dyn Runtime>,
+    options: Option<Options>,
+    slot: &Arc<dyn Object>,
+) -> Result<bool> {
+    let policy = link.actor.policy();
+    runtime::back_pressure(runtime, true)?;
+    if let Some(most) = policy.pending_max
+        && link.actor.queued() >= most
+    {
+        let text = format!("{most} calls wait for actor `{}` already", link.actor.name());
+        return Err(Error::new(ErrorKind::QueueFull, text));
+    }
+    let mut allowed = policy.timeout;
+    if let Some(options) = options {
+        if let Some(retry) = options.call_retry() {
+            slot.head().set_retry(retry);
+        }
+        allowed = options.time_allowed().or(allowed);
+    }
+    if allowed.is_none() && !runtime::in_call() {
+        return Ok(true);
+    }
+    Ok(runtime.adopt(slot, allowed))
+}
+
+struct ConstructJob<K: Construct> {
+    args: Kept<K::Args>,
+    sharing: Option<crate::spec::Sharing>,
+}
+
+impl<K: Construct> Job for ConstructJob<K> {
+    fn attempt(&mut self, slot: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress {
+        let Seat::Vacant(place) = seat else { unreachable!("a constructor finds no state") };
+        let state = match K::construct(self.args.for_attempt(last)) {
+            Ok(state) => state,
+            Err(error) => return Progress::Failed(error),
+        };
+        *place = Some(match self.sharing {
+            Some(share) => Built::Shared(share(Box::new(state))),
+            None => Built::Own(Box::new(state)),
+        });
+        complete(slot, Ok(()))
+    }
+
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
+    fn bytes(&self) -> usize {
+        self.args.bytes()
+    }
+}
+
+/// Makes an actor; what goes wrong fails its calls.
+pub fn create_actor<K: Construct>(options: Option<Options>, args: K::Args) -> ActorHandle<K::Class> {
+    let options = options.unwrap_or_else(|| if K::PLAIN { Options::new() } else { K::options() });
+    let needs = needs_of(&args);
+    let creation = Creation {
+        class: K::DEFINITION,
+        class_type: std::any::TypeId::of::<K::Class>(),
+        constructor: Box::new(ConstructJob::<K> { args: Kept::new(args), sharing: options.shared_by() }),
+        needs,
+        options,
+    };
+    ActorHandle::new(session::create(creation), Link::<K::Class>::casts_of_class())
+}

@@ -1,0 +1,161 @@
+//! [`as_completed`]: refs in the order in which they are there.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_core::Stream;
+
+use super::object::{ObjectRef, WaitList};
+use crate::error::Error;
+use crate::runtime::{self, Wanted};
+use crate::spec::Definition;
+use crate::store::{Listener, Object, Slot, Waiter};
+
+static SIGNAL: Definition = Definition::internal("as_completed");
+
+/// Where those that are there queue up, and who waits for the next.
+#[derive(Default)]
+struct Queue {
+    there: VecDeque<usize>,
+    signal: Option<Arc<Slot<()>>>,
+    waker: Option<Waker>,
+}
+
+#[derive(Default)]
+struct Shared(Mutex<Queue>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listener for Shared {
+    fn ready(&self, token: usize, _: bool) {
+        let mut queue = self.lock();
+        queue.there.push_back(token);
+        let (signal, waker) = (queue.signal.take(), queue.waker.take());
+        drop(queue);
+        if let Some(signal) = signal {
+            signal.complete(Ok(()));
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// Refs in order of completion; an [`Iterator`] that blocks, and a [`Stream`] that does not.
+pub struct Completed<T: Send + Sync + 'static> {
+    shared: Arc<Shared>,
+    refs: Vec<Option<ObjectRef<T>>>,
+    left: usize,
+}
+
+/// Yields each ref once its value (or failure) is there, the first one first.
+///
+/// Iterating blocks as [`ObjectRef::get`] does; where that is refused (on a thread that async calls
+/// share, or because the value waits for the caller) the ref that is yielded has failed with the reason.
+pub fn as_completed<T: Send + Sync + 'static>(refs: impl WaitList<T>) -> Completed<T> {
+    let mut completed = Completed { shared: Arc::default(), refs: Vec::new(), left: 0 };
+    for object in refs.into_refs() {
+        completed.add(object);
+    }
+    completed
+}
+
+impl<T: Send + Sync + 'static> Completed<T> {
+    /// One more ref to yield when it is there.
+    pub(super) fn add(&mut self, object: ObjectRef<T>) {
+        let waiter = Waiter { listener: self.shared.clone(), token: self.refs.len() };
+        if let Some(waiter) = object.slot().head().listen(waiter) {
+            self.shared.lock().there.push_back(waiter.token);
+        }
+        self.refs.push(Some(object));
+        self.left += 1;
+    }
+
+    fn yielded(&mut self, index: usize) -> Option<ObjectRef<T>> {
+        self.left -= 1;
+        self.refs[index].take()
+    }
+
+    /// Gives up on what is left: one failed ref, then the end.
+    fn refuse(&mut self, error: Error) -> Option<ObjectRef<T>> {
+        self.left = 0;
+        Some(ObjectRef::failed(&SIGNAL, error))
+    }
+
+    fn pending(&self) -> Vec<Arc<dyn Object>> {
+        self.refs.iter().flatten().map(ObjectRef::object).collect()
+    }
+}
+
+impl<T: Send + Sync + 'static> Iterator for Completed<T> {
+    type Item = ObjectRef<T>;
+
+    fn next(&mut self) -> Option<ObjectRef<T>> {
+        if self.left == 0 {
+            return None;
+        }
+        if let Err(error) = runtime::may_block() {
+            return self.refuse(error);
+        }
+        loop {
+            let mut queue = self.shared.lock();
+            if let Some(index) = queue.there.pop_front() {
+                drop(queue);
+                return self.yielded(index);
+            }
+            let signal = Slot::empty(&SIGNAL);
+            queue.signal = Some(signal.clone());
+            drop(queue);
+            let wanted = Wanted { count: 1, or_failure: false, until: None };
+            if let Err(error) = runtime::wait_on(&[signal], wanted, 1, || self.pending()) {
+                return self.refuse(error);
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<T: Send + Sync + 'static> Stream for Completed<T> {
+    type Item = ObjectRef<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ObjectRef<T>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let mut queue = self.shared.lock();
+        match queue.there.pop_front() {
+            Some(index) => {
+                drop(queue);
+                Poll::Ready(self.yielded(index))
+            }
+            None => {
+                queue.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Drop for Completed<T> {
+    fn drop(&mut self) {
+        let listener = Arc::as_ptr(&self.shared).cast();
+        for object in self.refs.iter().flatten() {
+            object.slot().head().unlisten(listener);
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> std::fmt::Debug for Completed<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Completed({} left)", self.left)
+    }
+}

@@ -1,0 +1,234 @@
+//! Actors: made, found, killed, forgotten.
+
+use std::sync::{Arc, Weak};
+
+use super::{Embedded, lock, shutdown};
+use crate::directory::Name;
+use crate::error::{Error, ErrorKind, Result};
+use crate::executor::{self, AsyncMailbox, Blueprint, Desk, SyncMailbox};
+use crate::id::ActorId;
+use crate::resource::{GPU, Quantity, ResourceSet};
+use crate::runtime::{ActorCore, ActorRef, Creation, Lease, Letter, Mailbox, Parts, Policy, Runtime};
+use crate::spec::{Isolation, Options};
+use crate::store::{Object, Slot};
+
+/// `&self` calls of an async class that may overlap unless told otherwise; as in Ray.
+const ASYNC_CONCURRENCY: usize = 1_000;
+
+/// An actor that waits for its constructor's arguments or its resources.
+pub(super) struct Start {
+    actor: Arc<ActorCore>,
+    blueprint: Blueprint,
+    request: ResourceSet,
+    seat: Seat,
+}
+
+/// Where its host will be.
+enum Seat {
+    Thread(crossbeam::channel::Receiver<Letter>),
+    Arbiter(executor::HostSeat),
+}
+
+impl Start {
+    pub(super) fn actor(&self) -> &Arc<ActorCore> {
+        &self.actor
+    }
+
+    pub(super) fn request(&self) -> &ResourceSet {
+        &self.request
+    }
+}
+
+/// What the options of an actor come to.
+struct Checked {
+    isolation: Isolation,
+    request: ResourceSet,
+    policy: Policy,
+    concurrency: Option<usize>,
+}
+
+fn check(options: &Options) -> Result<Checked> {
+    let isolation = options.isolation_checked()?;
+    options.naming()?;
+    Ok(Checked {
+        isolation,
+        request: options.demand(Quantity::ZERO)?.resources,
+        policy: Policy {
+            retry: options.call_retry(),
+            timeout: options.time_allowed(),
+            pending_max: options.pending_calls()?,
+        },
+        concurrency: options.concurrency()?,
+    })
+}
+
+impl Embedded {
+    pub(super) fn create_actor(&self, creation: Creation) -> ActorRef {
+        let Creation { class, class_type, constructor, needs, options } = creation;
+        let checked = check(&options);
+        let isolation = checked.as_ref().map_or(Isolation::Thread, |checked| checked.isolation);
+        let ready: Arc<dyn Object> = Slot::<()>::empty(&class.constructor);
+        let desk: Arc<dyn Desk> = self.this();
+        let (mailbox, seat): (Box<dyn Mailbox>, Seat) = if class.is_async || isolation == Isolation::Shared {
+            let (mailbox, seat) = AsyncMailbox::start(&self.stage, desk);
+            (Box::new(mailbox), Seat::Arbiter(seat))
+        } else {
+            let (mailbox, letters) = SyncMailbox::new();
+            (Box::new(mailbox), Seat::Thread(letters))
+        };
+        let policy = checked.as_ref().map(|checked| checked.policy).unwrap_or_default();
+        let actor = self.enrol(|id| {
+            let runtime: Arc<dyn Runtime> = self.this();
+            ActorCore::new(Parts { id, class, class_type, mailbox, runtime, ready: ready.clone(), policy })
+        });
+        let handle = actor.handle().expect("nobody has closed it yet");
+        let checked = checked.and_then(|checked| {
+            self.ledger.check(&checked.request)?;
+            Ok(checked)
+        });
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(error) => {
+                self.fail_creation(&actor, error);
+                return handle;
+            }
+        };
+        if let Some(found) = self.claim_name(&actor, &options) {
+            return found.unwrap_or(handle);
+        }
+        if !checked.request.get(GPU).is_zero() {
+            super::calls::say_of_gpus();
+        }
+        let default = if class.is_async { ASYNC_CONCURRENCY } else { 1 };
+        let blueprint = Blueprint {
+            constructor,
+            ready,
+            restarts: options.restarts(),
+            concurrency: checked.concurrency.unwrap_or(default),
+            lease: None,
+        };
+        let start = Start { actor: actor.clone(), blueprint, request: checked.request, seat };
+        if Runtime::is_ending(self) {
+            self.fail_creation(&actor, shutdown());
+        } else if needs.is_empty() {
+            self.ledger.start_actor(self, start);
+        } else {
+            self.hold_creation(start, needs);
+        }
+        if Runtime::is_ending(self) {
+            // The end may have passed over the table before this actor stood in it.
+            self.kill_for(&actor, shutdown());
+        }
+        handle
+    }
+
+    /// Gives an actor its place in the table.
+    fn enrol(&self, make: impl FnOnce(ActorId) -> ActorCore) -> Arc<ActorCore> {
+        Arc::new_cyclic(|weak: &Weak<ActorCore>| {
+            let place = self.actors.insert(weak.clone());
+            make(ActorId { owner: self.identity.worker, place })
+        })
+    }
+
+    /// Claims the name asked for. `Some` if the actor will not be made: with the one that has the name,
+    /// or with none if the error is in the new actor.
+    fn claim_name(&self, actor: &Arc<ActorCore>, options: &Options) -> Option<Option<ActorRef>> {
+        let naming = options.naming().ok().flatten();
+        if let Some((name, namespace)) = naming {
+            let namespace = namespace.unwrap_or(&self.settings.namespace);
+            let key = Name { namespace: namespace.into(), name: name.into() };
+            loop {
+                let Err(holder) = lock(&self.directory).claim(key.clone(), actor.id()) else { break };
+                let found = self.find_actor(holder).ok().filter(|found| !found.core().is_dead());
+                let Some(found) = found else {
+                    // The holder is dying and will free the name, or has gone without doing so.
+                    lock(&self.directory).release(holder);
+                    continue;
+                };
+                let text = format!("an actor named {name:?} lives already in namespace {namespace:?}");
+                let error = if !options.takes_existing() {
+                    Error::new(ErrorKind::NameTaken, text)
+                } else if found.core().class_type() != actor.class_type() {
+                    let class = found.core().name();
+                    Error::new(ErrorKind::WrongType, format!("{text}, of class `{class}`"))
+                } else {
+                    self.fail_creation(actor, Error::new(ErrorKind::NameTaken, text));
+                    return Some(Some(found));
+                };
+                self.fail_creation(actor, error);
+                return Some(None);
+            }
+        }
+        if options.is_detached()
+            && let Some(handle) = actor.handle()
+        {
+            lock(&self.detached).insert(actor.id(), handle);
+        }
+        None
+    }
+
+    /// An actor that will never have a host.
+    pub(super) fn fail_creation(&self, actor: &Arc<ActorCore>, error: Error) {
+        actor.die(error);
+        self.forget_actor(actor);
+    }
+
+    /// Arguments and resources are there.
+    pub(super) fn start_host(&self, start: Start, lease: Option<Arc<Lease>>) {
+        let Start { actor, mut blueprint, seat, .. } = start;
+        if actor.is_dead() {
+            if let Some(lease) = lease {
+                self.ledger.give_back(self, &lease);
+            }
+            return self.forget_actor(&actor);
+        }
+        blueprint.lease.clone_from(&lease);
+        match seat {
+            Seat::Arbiter(seat) => seat.host(actor, blueprint),
+            Seat::Thread(letters) => {
+                let (host, stage) = (actor.clone(), self.stage.clone());
+                let desk: Arc<dyn Desk> = self.this();
+                let body = move || executor::host_sync(host, letters, blueprint, desk, stage);
+                if self.stage.hire(format!("mobula-{}", actor.name()), body).is_none() {
+                    if let Some(lease) = lease {
+                        self.ledger.give_back(self, &lease);
+                    }
+                    let text = format!("all {} threads are in use", self.stage.threads().max());
+                    self.fail_creation(&actor, Error::new(ErrorKind::TooManyThreads, text));
+                }
+            }
+        }
+    }
+
+    pub(super) fn kill(&self, actor: &Arc<ActorCore>) {
+        self.kill_for(actor, Error::new(ErrorKind::ActorDied, "it was killed"));
+        actor.fail_running(&actor.obituary());
+    }
+
+    /// Ends an actor; what runs in it goes on until it returns.
+    pub(super) fn kill_for(&self, actor: &Arc<ActorCore>, error: Error) {
+        if actor.is_dead() {
+            return;
+        }
+        let never_started = self.ledger.withdraw_actor(self, actor.id());
+        actor.die(error);
+        self.clear_lines(actor);
+        actor.post(Letter::Kill);
+        if let Some(start) = never_started {
+            self.forget_actor(start.actor());
+        }
+        // Its name is free from now on, its resources once its host has returned.
+        lock(&self.directory).release(actor.id());
+        let detached = lock(&self.detached).remove(&actor.id());
+        drop(detached);
+    }
+
+    /// An actor is over: nothing in the tables names it any more.
+    pub(super) fn forget_actor(&self, actor: &Arc<ActorCore>) {
+        self.clear_lines(actor);
+        lock(&self.directory).release(actor.id());
+        let detached = lock(&self.detached).remove(&actor.id());
+        drop(detached);
+        self.actors.remove(actor.id().place);
+    }
+}

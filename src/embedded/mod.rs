@@ -1,0 +1,285 @@
+//! The embedded system: driver, worker, node and head in one process, with no socket opened.
+//!
+//! ```text
+//! Runtime::submit ─► calls   ─(arguments there)─► ledger ─(resources granted)─► executor::Pool
+//! Runtime::create ─► actors  ─(arguments there)─► ledger ─(resources granted)─► a host
+//! Runtime::call   ─► calls   ─(arguments there, its caller's turn)────────────► a mailbox
+//! timer ─► deadlines, and a word about what waits too long
+//! ```
+//!
+//! Decisions are those of `scheduler` and `directory`; this room holds their state behind locks and
+//! performs what they answer. Invariants: no lock is held while another is taken, except that
+//! `ledger` may wake a thread; none is held while a slot is completed or a letter posted to a dead
+//! actor; whatever enters a table leaves it when its call is complete.
+
+mod actors;
+mod calls;
+mod ending;
+mod ledger;
+mod timer;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+pub(crate) use calls::CallRef;
+use ledger::Ledger;
+use timer::Timer;
+
+use crate::clock::Clock;
+use crate::directory::{Directory, Name};
+use crate::error::{Error, ErrorKind, Result};
+use crate::executor::{Desk, Pool, Stage, Threads};
+use crate::id::{ActorId, JobId, NodeId, WorkerId};
+use crate::resource::{CPU, ResourceSet};
+use crate::runtime::{
+    ActorCall, ActorCore, ActorRef, Answer, Creation, Identity, Lease, NodeView, Pause, Question,
+    Runtime, Station, Task,
+};
+use crate::scheduler::{Lines, Waits};
+use crate::store::{Object, Table};
+
+/// What an embedded session is made of.
+pub(crate) struct Settings {
+    pub(crate) total: ResourceSet,
+    pub(crate) namespace: Box<str>,
+    pub(crate) grace: Duration,
+    pub(crate) threads_max: usize,
+    /// Bytes of calls that may be queued.
+    pub(crate) queue_max: usize,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// The embedded runtime.
+pub(crate) struct Embedded {
+    me: Weak<Self>,
+    settings: Settings,
+    identity: Identity,
+    stage: Arc<Stage>,
+    pool: Arc<Pool>,
+    ledger: Ledger,
+    timer: Timer,
+    waits: Mutex<Waits<CallRef>>,
+    lines: Mutex<HashMap<ActorId, Lines<calls::Queued>>>,
+    directory: Mutex<Directory>,
+    /// Detached actors, which live without handles.
+    detached: Mutex<HashMap<ActorId, ActorRef>>,
+    actors: Table<ActorCore>,
+    objects: Arc<Table<dyn Object>>,
+    ending: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Embedded {
+    /// Starts a session's threads.
+    pub(crate) fn start(settings: Settings, job: JobId) -> Result<Arc<Self>> {
+        let threads = Threads::new(settings.threads_max);
+        let cpus = settings.total.get(CPU);
+        let arbiters = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let stage = Arc::new(Stage::start(arbiters, threads)?);
+        // A fraction of a CPU beyond whole ones serves no task of one CPU.
+        let pool = Pool::new(cpus.whole_units() as usize, stage.clone());
+        let this = Arc::new_cyclic(|me: &Weak<Self>| Self {
+            me: me.clone(),
+            identity: Identity { job, node: NodeId(0), worker: WorkerId(0) },
+            ledger: Ledger::new(settings.total.clone()),
+            timer: Timer::start(settings.clock.clone()),
+            stage,
+            pool,
+            waits: Mutex::default(),
+            lines: Mutex::default(),
+            directory: Mutex::default(),
+            detached: Mutex::default(),
+            actors: Table::default(),
+            objects: Arc::default(),
+            ending: AtomicBool::new(false),
+            settings,
+        });
+        this.pool.attach(this.clone());
+        Ok(this)
+    }
+
+    fn this(&self) -> Arc<Self> {
+        self.me.upgrade().expect("called through an Arc")
+    }
+
+    /// Threads, actors and ids that exist now.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        (self.stage.threads().live(), self.actors.len(), self.objects.len())
+    }
+
+    /// The most threads there were at once.
+    pub(crate) fn threads_peak(&self) -> usize {
+        self.stage.threads().peak()
+    }
+
+    fn find_actor(&self, id: ActorId) -> Result<ActorRef> {
+        let found = self.actors.get(id.place).and_then(|actor| actor.upgrade());
+        let found = found.and_then(|actor| actor.handle());
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no {id}")))
+    }
+
+    fn find_named(&self, name: &str, namespace: Option<&str>) -> Result<ActorRef> {
+        let namespace = namespace.unwrap_or(&self.settings.namespace);
+        let key = Name { namespace: namespace.into(), name: name.into() };
+        let holder = lock(&self.directory).find(&key);
+        let found = holder.and_then(|id| self.find_actor(id).ok());
+        found.filter(|actor| !actor.core().is_dead()).ok_or_else(|| {
+            let text = format!("no actor named {name:?} lives in namespace {namespace:?}");
+            Error::new(ErrorKind::NotFound, text)
+        })
+    }
+}
+
+impl Runtime for Embedded {
+    fn submit(&self, task: Task) {
+        self.submit_task(task);
+    }
+
+    fn create(&self, creation: Creation) -> ActorRef {
+        self.create_actor(creation)
+    }
+
+    fn call(&self, call: ActorCall) {
+        self.call_actor(call);
+    }
+
+    fn adopt(&self, object: &Arc<dyn Object>, allowed: Option<Duration>) -> bool {
+        self.adopt_call(object, allowed)
+    }
+
+    fn pause(&self, pause: &Pause<'_>) -> Result<u64> {
+        let call = CallRef(pause.call.clone());
+        let on: Vec<_> = pause.on.iter().cloned().map(CallRef).collect();
+        let entered = lock(&self.waits).enter(&call, &on, pause.needed);
+        let token = entered.map_err(|circle| calls::deadlock(pause.call, &circle))?;
+        if !pause.blocks {
+            return Ok(token);
+        }
+        if pause.base.station == Station::Pool && !self.pool.block() {
+            lock(&self.waits).leave(&call, token);
+            if !self.run_awaited(pause) {
+                let text = format!(
+                    "all {} threads wait for each other; nest less deeply or await less",
+                    self.stage.threads().max()
+                );
+                return Err(Error::new(ErrorKind::TooManyThreads, text));
+            }
+            return Ok(0);
+        }
+        if let Some(lease) = &pause.base.lease {
+            self.ledger.lend(self, lease);
+        }
+        Ok(token)
+    }
+
+    fn resume(&self, pause: &Pause<'_>, token: u64) {
+        if token == 0 {
+            return;
+        }
+        lock(&self.waits).leave(&CallRef(pause.call.clone()), token);
+        if !pause.blocks {
+            return;
+        }
+        if pause.base.station == Station::Pool {
+            self.pool.unblock();
+        }
+        if let Some(lease) = &pause.base.lease {
+            self.ledger.reclaim(self, lease, pause.call);
+        }
+    }
+
+    fn ask(&self, question: Question<'_>) -> Result<Answer> {
+        match question {
+            Question::Kill(actor) => {
+                self.kill(actor);
+                Ok(Answer::Done)
+            }
+            Question::Named(name, namespace) => Ok(Answer::Actor(self.find_named(name, namespace)?)),
+            Question::Actor(id) => Ok(Answer::Actor(self.find_actor(id)?)),
+            Question::Object(id) => {
+                let found = self.objects.get(id.place).and_then(|object| object.upgrade());
+                let lost = || Error::new(ErrorKind::ObjectLost, format!("{id} is gone"));
+                Ok(Answer::Object(found.ok_or_else(lost)?))
+            }
+            Question::Identify(object) => {
+                let this = Arc::downgrade(object);
+                Ok(Answer::Id(object.head().id(&this, self.identity.worker, &self.objects)))
+            }
+            Question::Nodes => {
+                let (total, free) = self.ledger.resources();
+                Ok(Answer::Nodes(vec![NodeView { id: self.identity.node, total, free }]))
+            }
+        }
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+
+    fn queue_max(&self) -> usize {
+        self.settings.queue_max
+    }
+}
+
+impl Embedded {
+    /// No thread is left: runs what is awaited on the waiter's own thread, if it can.
+    fn run_awaited(&self, pause: &Pause<'_>) -> bool {
+        let mut missing = pause.needed;
+        for object in pause.on {
+            if missing == 0 {
+                break;
+            }
+            if object.head().is_complete() || self.pool.run_inline(object) {
+                missing -= 1;
+            }
+        }
+        missing == 0 && pause.on.iter().filter(|object| object.head().is_complete()).count() >= pause.needed
+    }
+}
+
+impl Desk for Embedded {
+    fn take_cpu(&self, lease: &Lease) -> bool {
+        self.ledger.take_cpu(self, lease)
+    }
+
+    fn give_back(&self, lease: &Lease) {
+        self.ledger.give_back(self, lease);
+    }
+
+    fn wants_cpu(&self) -> bool {
+        self.ledger.wants_cpu()
+    }
+
+    fn is_ending(&self) -> bool {
+        Runtime::is_ending(self)
+    }
+
+    fn actor_ended(&self, actor: &Arc<ActorCore>) {
+        self.forget_actor(actor);
+    }
+
+    fn place(&self) -> (NodeId, WorkerId) {
+        (self.identity.node, self.identity.worker)
+    }
+}
+
+/// What stands in the name of an ended session.
+fn shutdown() -> Error {
+    crate::runtime::ended()
+}
+
+/// The time by the session's clock.
+impl Embedded {
+    fn now(&self) -> Instant {
+        self.settings.clock.now()
+    }
+}

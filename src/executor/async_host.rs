@@ -1,0 +1,536 @@
+//! An async class, or a sync one that shares its thread: an actix `Context` on a shared arbiter.
+//!
+//! ```text
+//! post ──► queue ──(one Wake at a time through actix's mailbox)──► Host::drain
+//!                                                                    │ start in order
+//!                      exclusive call: alone    shared calls: up to `concurrency` at once
+//!                      poll once; what is pending is spawned on the arbiter's LocalSet
+//! ```
+//!
+//! The state is lent through a `RefCell`; the host starts a call only where the borrow holds, so the
+//! cell never refuses. After a panic the futures of overlapping calls are dropped before the state.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+
+use super::attempt::{self, Outcome};
+use super::sync_host::killed;
+use super::{Blueprint, Desk, Stage};
+use crate::error::{Error, ErrorKind};
+use crate::runtime::{self, ActorCore, Base, Frame, Letter, Mailbox, Station};
+use crate::spec::Retry;
+use crate::store::{Built, Job, Listener, LocalFuture, Object, Progress, Seat, Waiter};
+
+/// Letters taken at one go, before other actors of the arbiter have their turn.
+const BATCH: usize = 64;
+
+/// The mailbox of an actor on a shared arbiter.
+pub(crate) struct AsyncMailbox(Arc<Inbox>);
+
+struct Inbox {
+    letters: Mutex<VecDeque<Letter>>,
+    /// Whether a `Wake` is on its way.
+    is_scheduled: AtomicBool,
+    addr: OnceLock<Addr<AsyncHost>>,
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Letter>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn schedule(&self) {
+        if !self.is_scheduled.swap(true, Ordering::AcqRel)
+            && let Some(addr) = self.addr.get()
+        {
+            addr.do_send(Wake);
+        }
+    }
+}
+
+impl AsyncMailbox {
+    /// A mailbox, and the host that will empty it on one of the stage's arbiters.
+    pub(crate) fn start(stage: &Stage, desk: Arc<dyn Desk>) -> (Self, HostSeat) {
+        let inbox = Arc::new(Inbox {
+            letters: Mutex::default(),
+            is_scheduled: AtomicBool::new(false),
+            addr: OnceLock::new(),
+        });
+        let seat = HostSeat { inbox: inbox.clone(), desk, arbiter: stage.arbiter().clone() };
+        (Self(inbox), seat)
+    }
+}
+
+/// A host that waits for its actor and blueprint.
+pub(crate) struct HostSeat {
+    inbox: Arc<Inbox>,
+    desk: Arc<dyn Desk>,
+    arbiter: actix_rt::ArbiterHandle,
+}
+
+impl HostSeat {
+    /// Starts the host; it constructs its actor at once and then takes letters.
+    pub(crate) fn host(self, actor: Arc<ActorCore>, blueprint: Blueprint) {
+        let Self { inbox, desk, arbiter } = self;
+        let own = inbox.clone();
+        let addr = AsyncHost::start_in_arbiter(&arbiter, move |_| {
+            AsyncHost(Rc::new(Host::new(own, actor, blueprint, desk)))
+        });
+        let _ = inbox.addr.set(addr);
+        inbox.is_scheduled.store(false, Ordering::Release);
+        inbox.schedule();
+    }
+}
+
+impl Mailbox for AsyncMailbox {
+    fn post(&self, letter: Letter) {
+        self.0.lock().push_back(letter);
+        self.0.schedule();
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    fn drain(&self) -> Vec<Arc<dyn Object>> {
+        let letters = std::mem::take(&mut *self.0.lock());
+        let call = |letter| match letter {
+            Letter::Call(post) => Some(post.object),
+            Letter::Begin | Letter::Release | Letter::Kill => None,
+        };
+        letters.into_iter().filter_map(call).collect()
+    }
+}
+
+/// There are letters.
+struct Wake;
+
+impl Message for Wake {
+    type Result = ();
+}
+
+struct AsyncHost(Rc<Host>);
+
+impl Actor for AsyncHost {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Context<Self>) {
+        self.0.begin();
+    }
+}
+
+impl Handler<Wake> for AsyncHost {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Context<Self>) {
+        self.0.inbox.is_scheduled.store(false, Ordering::Release);
+        self.0.drain(BATCH);
+        if !self.0.inbox.lock().is_empty() {
+            self.0.inbox.is_scheduled.store(true, Ordering::Release);
+            ctx.notify(Wake);
+        }
+        if self.0.has_ended.get() {
+            actix::ActorContext::stop(ctx);
+        }
+    }
+}
+
+/// A call that is polled.
+struct Active {
+    object: Arc<dyn Object>,
+    job: Box<dyn Job>,
+    retry: Retry,
+    attempt: u32,
+    is_exclusive: bool,
+    future: Option<LocalFuture<'static, Progress>>,
+}
+
+struct Host {
+    inbox: Arc<Inbox>,
+    actor: Arc<ActorCore>,
+    desk: Arc<dyn Desk>,
+    base: Rc<Base>,
+    constructor: RefCell<Option<Box<dyn Job>>>,
+    ready: Arc<dyn Object>,
+    lease: Option<Arc<crate::runtime::Lease>>,
+    restarts: Cell<u32>,
+    concurrency: usize,
+    state: RefCell<Option<Rc<RefCell<Box<dyn Any + Send>>>>>,
+    /// Calls that have been polled and pend, by key.
+    active: RefCell<Vec<Option<Active>>>,
+    shared: Cell<usize>,
+    is_exclusive: Cell<bool>,
+    /// Calls that were taken from the inbox but may not start yet.
+    waiting: RefCell<VecDeque<Arc<dyn Object>>>,
+    /// Grows with each crash, so that what was spawned before knows that it is over.
+    era: Cell<u64>,
+    has_ended: Cell<bool>,
+}
+
+/// What stands where neither the call nor its class says how often to try.
+const ONCE: Retry = Retry { retries: 0, on_error: false };
+
+impl Host {
+    fn new(inbox: Arc<Inbox>, actor: Arc<ActorCore>, blueprint: Blueprint, desk: Arc<dyn Desk>) -> Self {
+        let (_, worker) = desk.place();
+        let base = Rc::new(Base {
+            station: Station::Arbiter,
+            actor: Some(actor.clone()),
+            lease: blueprint.lease.clone(),
+            worker: Some(worker),
+            running: None,
+            deaf: None,
+        });
+        Self {
+            inbox,
+            actor,
+            desk,
+            base,
+            constructor: RefCell::new(Some(blueprint.constructor)),
+            ready: blueprint.ready,
+            lease: blueprint.lease,
+            restarts: Cell::new(blueprint.restarts),
+            concurrency: blueprint.concurrency,
+            state: RefCell::default(),
+            active: RefCell::default(),
+            shared: Cell::new(0),
+            is_exclusive: Cell::new(false),
+            waiting: RefCell::default(),
+            era: Cell::new(0),
+            has_ended: Cell::new(false),
+        }
+    }
+
+    /// Runs `f` as the call `object`.
+    fn within<R>(&self, object: &Arc<dyn Object>, attempt: u32, f: impl FnOnce() -> R) -> R {
+        let mut frame = Frame::new(self.base.clone());
+        frame.begin(object.clone(), attempt);
+        let outer = runtime::swap(frame);
+        let result = f();
+        runtime::swap(outer);
+        result
+    }
+
+    fn begin(&self) {
+        if let Err(death) = self.construct() {
+            self.end(death);
+        }
+    }
+
+    fn construct(&self) -> Result<(), Error> {
+        let (node, _) = self.desk.place();
+        let name = self.actor.name();
+        for number in 1.. {
+            if let Some(death) = self.actor.death() {
+                return Err(death.clone());
+            }
+            let last = self.restarts.get() == 0;
+            let mut built = None;
+            let mut constructor = self.constructor.borrow_mut();
+            let constructor = constructor.as_mut().expect("kept until the actor ends");
+            let outcome = self.within(&self.ready, number, || {
+                attempt::once(&mut **constructor, &self.ready, Seat::Vacant(&mut built), last)
+            });
+            match (outcome, built) {
+                (Outcome::Done, Some(built)) => {
+                    let state = match built {
+                        Built::Own(state) => state,
+                        Built::Shared(state) => state,
+                    };
+                    *self.state.borrow_mut() = Some(Rc::new(RefCell::new(state)));
+                    return Ok(());
+                }
+                (Outcome::Panicked(error), _) if last => return Err(error.at(name, node, number)),
+                (Outcome::Panicked(_), _) => self.restarts.set(self.restarts.get() - 1),
+                (Outcome::Failed(error), _) => return Err(error.at(name, node, number)),
+                (Outcome::Done | Outcome::Pending(_), _) => {
+                    unreachable!("a constructor is sync and leaves a state")
+                }
+            }
+        }
+        unreachable!("the attempts end by returning")
+    }
+
+    /// Takes up to `most` letters.
+    fn drain(self: &Rc<Self>, most: usize) {
+        for _ in 0..most {
+            if let Some(death) = self.actor.death().filter(|_| !self.has_ended.get()) {
+                return self.end(death.clone());
+            }
+            let Some(letter) = self.inbox.lock().pop_front() else { return };
+            match letter {
+                Letter::Call(post) if self.has_ended.get() => {
+                    post.object.fail(self.actor.obituary());
+                }
+                Letter::Call(post) => {
+                    self.waiting.borrow_mut().push_back(post.object);
+                    self.start_waiting();
+                }
+                Letter::Begin => {}
+                Letter::Release => self.release(),
+                Letter::Kill => self.end(killed(&self.actor)),
+            }
+        }
+    }
+
+    /// Without a handle, the actor ends once nothing runs or waits any more.
+    fn release(&self) {
+        if !self.actor.is_unheld() || self.has_ended.get() {
+            return;
+        }
+        let is_busy = self.is_exclusive.get() || self.shared.get() > 0;
+        let idle = !is_busy && self.waiting.borrow().is_empty() && self.inbox.lock().is_empty();
+        if idle && self.actor.close() {
+            self.end(Error::new(ErrorKind::ActorDied, "its last handle was dropped"));
+        }
+    }
+
+    /// Starts the calls whose turn it is.
+    fn start_waiting(self: &Rc<Self>) {
+        loop {
+            let next = self.waiting.borrow().front().map(|object| object.head().is_exclusive());
+            let Some(exclusive) = next else { return };
+            let free = !self.is_exclusive.get()
+                && if exclusive { self.shared.get() == 0 } else { self.shared.get() < self.concurrency };
+            if !free || self.state.borrow().is_none() {
+                return;
+            }
+            let object = self.waiting.borrow_mut().pop_front();
+            if let Some(object) = object {
+                self.start(object);
+            }
+        }
+    }
+
+    fn start(self: &Rc<Self>, object: Arc<dyn Object>) {
+        let Some((job, retry)) = object.head().start() else { return };
+        let retry = retry.or(self.actor.policy().retry).unwrap_or(ONCE);
+        let is_exclusive = job.is_exclusive();
+        self.occupy(is_exclusive);
+        self.attempt(Active { object, job, retry, attempt: 1, is_exclusive, future: None });
+    }
+
+    fn occupy(&self, is_exclusive: bool) {
+        if is_exclusive {
+            self.is_exclusive.set(true);
+        } else {
+            self.shared.set(self.shared.get() + 1);
+        }
+    }
+
+    fn vacate(&self, is_exclusive: bool) {
+        if is_exclusive {
+            self.is_exclusive.set(false);
+        } else {
+            self.shared.set(self.shared.get() - 1);
+        }
+    }
+
+    /// Runs one attempt of a call; what is pending after one poll is spawned.
+    fn attempt(self: &Rc<Self>, mut call: Active) {
+        let Some(state) = self.state.borrow().clone() else {
+            call.object.fail(self.actor.obituary());
+            return;
+        };
+        let last = call.attempt > call.retry.retries;
+        let object = call.object.clone();
+        let outcome = self.within(&object, call.attempt, || {
+            let outcome = attempt::once(&mut *call.job, &object, Seat::Local(&state), last);
+            let Outcome::Pending(mut future) = outcome else { return outcome };
+            match attempt::poll(&mut future, &mut TaskContext::from_waker(Waker::noop())) {
+                Poll::Ready(outcome) => {
+                    let _ = attempt::guard(|| drop(future));
+                    outcome
+                }
+                Poll::Pending => Outcome::Pending(future),
+            }
+        });
+        drop(state);
+        match outcome {
+            Outcome::Pending(future) => {
+                call.future = Some(future);
+                self.spawn(call);
+            }
+            outcome => self.finish(call, outcome),
+        }
+    }
+
+    fn spawn(self: &Rc<Self>, call: Active) {
+        let object = call.object.clone();
+        let mut active = self.active.borrow_mut();
+        let key = active.iter().position(Option::is_none).unwrap_or(active.len());
+        if key == active.len() {
+            active.push(Some(call));
+        } else {
+            active[key] = Some(call);
+        }
+        drop(active);
+        let running = Running { host: self.clone(), object, key, era: self.era.get(), listening: false };
+        actix_rt::spawn(running);
+    }
+
+    /// An attempt has ended: another follows, or the call is over and others may start.
+    fn finish(self: &Rc<Self>, mut call: Active, outcome: Outcome) {
+        let last = call.attempt > call.retry.retries || call.object.head().is_complete();
+        let name = call.object.head().definition().name;
+        let (node, _) = self.desk.place();
+        match outcome {
+            Outcome::Failed(error) if last || !call.retry.on_error => {
+                call.object.fail(error.at(name, node, call.attempt));
+            }
+            Outcome::Failed(_) => {
+                call.attempt += 1;
+                return self.attempt(call);
+            }
+            Outcome::Panicked(error) => return self.crash(call, error.at(name, node, 1), last),
+            Outcome::Done | Outcome::Pending(_) => {}
+        }
+        self.vacate(call.is_exclusive);
+        attempt::drop_guarded(name, call);
+        self.start_waiting();
+        self.release();
+    }
+
+    /// A call panicked: the overlapping ones end, then the state; then it is built anew or the actor dies.
+    fn crash(self: &Rc<Self>, mut call: Active, error: Error, last: bool) {
+        self.era.set(self.era.get() + 1);
+        let text = "a call that overlapped crashed the actor";
+        let overlapping = std::mem::take(&mut *self.active.borrow_mut());
+        for mut other in overlapping.into_iter().flatten() {
+            let future = other.future.take();
+            self.within(&other.object, other.attempt, || {
+                attempt::drop_guarded(other.object.head().definition().name, future);
+            });
+            other.object.cancel(&Error::new(ErrorKind::ActorDied, text).caused_by(error.clone()));
+            attempt::drop_guarded("arguments", other);
+        }
+        self.shared.set(0);
+        self.is_exclusive.set(false);
+        self.drop_state();
+        let again = !last && self.restarts.get() > 0;
+        if !again {
+            call.object.fail(error.clone());
+        }
+        if self.restarts.get() == 0 || self.actor.death().is_some() {
+            return self.end(error);
+        }
+        self.restarts.set(self.restarts.get() - 1);
+        if let Err(death) = self.construct() {
+            if again {
+                call.object.fail(error);
+            }
+            return self.end(death);
+        }
+        if again {
+            call.attempt += 1;
+            call.future = None;
+            self.occupy(call.is_exclusive);
+            return self.attempt(call);
+        }
+        attempt::drop_guarded("arguments", call);
+        self.start_waiting();
+        self.release();
+    }
+
+    fn drop_state(&self) {
+        let state = self.state.borrow_mut().take();
+        let frame = Frame::new(self.base.clone());
+        let outer = runtime::swap(frame);
+        attempt::drop_guarded(self.actor.name(), state);
+        runtime::swap(outer);
+    }
+
+    /// The actor is dead: its calls are answered, its state dropped, its resources given back.
+    fn end(&self, death: Error) {
+        if self.has_ended.replace(true) {
+            return;
+        }
+        self.era.set(self.era.get() + 1);
+        self.actor.die(death);
+        let obituary = self.actor.obituary();
+        let active = std::mem::take(&mut *self.active.borrow_mut());
+        for mut call in active.into_iter().flatten() {
+            let future = call.future.take();
+            self.within(&call.object, call.attempt, || attempt::drop_guarded("a cancelled call", future));
+            call.object.cancel(&obituary);
+            attempt::drop_guarded("arguments", call);
+        }
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        for object in waiting {
+            object.fail(obituary.clone());
+        }
+        self.drop_state();
+        if let Some(constructor) = self.constructor.borrow_mut().take() {
+            attempt::drop_guarded(self.actor.name(), constructor);
+        }
+        if let Some(lease) = &self.lease {
+            self.desk.give_back(lease);
+        }
+        self.desk.actor_ended(&self.actor);
+        self.inbox.schedule();
+    }
+}
+
+/// Wakes a spawned call whose object was completed from outside.
+struct WakeUp(Waker);
+
+impl Listener for WakeUp {
+    fn ready(&self, _: usize, _: bool) {
+        self.0.wake_by_ref();
+    }
+}
+
+/// A pending call on the arbiter's `LocalSet`.
+struct Running {
+    host: Rc<Host>,
+    object: Arc<dyn Object>,
+    key: usize,
+    era: u64,
+    listening: bool,
+}
+
+impl Future for Running {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if self.era != self.host.era.get() {
+            return Poll::Ready(());
+        }
+        let taken = self.host.active.borrow_mut().get_mut(self.key).and_then(Option::take);
+        let Some(mut call) = taken else { return Poll::Ready(()) };
+        let host = self.host.clone();
+        if call.object.head().is_complete() {
+            let future = call.future.take();
+            host.within(&self.object, call.attempt, || attempt::drop_guarded("a cancelled call", future));
+            host.finish(call, Outcome::Done);
+            return Poll::Ready(());
+        }
+        if !self.listening {
+            let waiter = Waiter { listener: Arc::new(WakeUp(cx.waker().clone())), token: 0 };
+            self.listening = self.object.head().listen(waiter).is_none();
+        }
+        let Some(mut future) = call.future.take() else { return Poll::Ready(()) };
+        match host.within(&self.object, call.attempt, || attempt::poll(&mut future, cx)) {
+            Poll::Pending => {
+                call.future = Some(future);
+                if let Some(place) = host.active.borrow_mut().get_mut(self.key) {
+                    *place = Some(call);
+                }
+                Poll::Pending
+            }
+            Poll::Ready(outcome) => {
+                let _ = attempt::guard(|| drop(future));
+                host.finish(call, outcome);
+                Poll::Ready(())
+            }
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! The function pool: members that run tasks, as many as there are CPUs, more while some block.
+//!
+//! ```text
+//! push ──► fast     tasks of one CPU ──► members with a CPU of the books, kept from task to task
+//! push ──► granted  tasks whose resources were granted one by one; each finds a thread at once
+//! ```
+//!
+//! Wake-ups: who pushes looks for a searching member, then for an idle one, then for room for a new
+//! one. A member that stops searching looks at the queues once more, after it has said so; and one that
+//! finds work while more is there wakes the next. So no task waits while a member could run it.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use crossbeam::queue::SegQueue;
+use crossbeam::sync::{Parker, Unparker};
+
+use super::attempt::{self, Outcome};
+use super::{Desk, Stage};
+use crate::error::{Error, ErrorKind};
+use crate::runtime::{self, Base, Frame, Lease, Running, Station};
+use crate::spec::Retry;
+use crate::store::{Job, Listener, LocalFuture, Object, Progress, Seat, Waiter};
+
+/// How long a member without work stays.
+const IDLE: Duration = Duration::from_millis(100);
+/// How deeply tasks may run inside the waits of others on one thread, once threads are used up.
+const INLINE_MAX: usize = 64;
+
+/// The pool of one session.
+pub(crate) struct Pool {
+    fast: SegQueue<Arc<dyn Object>>,
+    granted: SegQueue<(Arc<dyn Object>, Arc<Lease>)>,
+    searching: AtomicUsize,
+    idle: Mutex<Vec<(usize, Unparker)>>,
+    idle_count: AtomicUsize,
+    members: AtomicUsize,
+    blocked: AtomicUsize,
+    named: AtomicUsize,
+    /// How many members may run tasks of one CPU at once.
+    width: usize,
+    stage: Arc<Stage>,
+    desk: OnceLock<Arc<dyn Desk>>,
+    /// What runs, by member.
+    running: Mutex<Vec<Arc<Running>>>,
+}
+
+impl Pool {
+    pub(crate) fn new(width: usize, stage: Arc<Stage>) -> Arc<Self> {
+        Arc::new(Self {
+            fast: SegQueue::new(),
+            granted: SegQueue::new(),
+            searching: AtomicUsize::new(0),
+            idle: Mutex::default(),
+            idle_count: AtomicUsize::new(0),
+            members: AtomicUsize::new(0),
+            blocked: AtomicUsize::new(0),
+            named: AtomicUsize::new(0),
+            width,
+            stage,
+            desk: OnceLock::new(),
+            running: Mutex::default(),
+        })
+    }
+
+    /// Says whom to ask for CPUs; once, before the first push.
+    pub(crate) fn attach(&self, desk: Arc<dyn Desk>) {
+        let _ = self.desk.set(desk);
+    }
+
+    fn desk(&self) -> &Arc<dyn Desk> {
+        self.desk.get().expect("attached before the first push")
+    }
+
+    /// Queues a task of one CPU.
+    pub(crate) fn push(self: &Arc<Self>, object: Arc<dyn Object>) {
+        self.fast.push(object);
+        self.wake(false);
+    }
+
+    /// Runs a task whose resources are granted.
+    pub(crate) fn push_granted(self: &Arc<Self>, object: Arc<dyn Object>, lease: Arc<Lease>) {
+        self.granted.push((object, lease));
+        self.wake(true);
+    }
+
+    /// Fails all that is queued.
+    pub(crate) fn fail_queued(&self, error: &Error) {
+        while let Some(object) = self.fast.pop() {
+            object.fail(error.clone());
+        }
+        while let Some((object, lease)) = self.granted.pop() {
+            object.fail(error.clone());
+            self.desk().give_back(&lease);
+        }
+    }
+
+    /// The tasks that run now.
+    pub(crate) fn running(&self) -> Vec<Arc<dyn Object>> {
+        self.members_running().iter().flat_map(|running| running.lock().clone()).collect()
+    }
+
+    fn members_running(&self) -> MutexGuard<'_, Vec<Arc<Running>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes all idle members, so that they see the end of the session.
+    pub(crate) fn wake_all(&self) {
+        for (_, unparker) in self.idle().drain(..) {
+            unparker.unpark();
+        }
+        self.idle_count.store(0, Ordering::SeqCst);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<(usize, Unparker)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn active(&self) -> usize {
+        let blocked = self.blocked.load(Ordering::SeqCst);
+        self.members.load(Ordering::SeqCst).saturating_sub(blocked)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.fast.is_empty() && self.granted.is_empty()
+    }
+
+    /// Sees to it that somebody looks at the queues.
+    fn wake(self: &Arc<Self>, granted: bool) {
+        fence(Ordering::SeqCst);
+        if self.searching.load(Ordering::SeqCst) > 0 {
+            return;
+        }
+        if self.idle_count.load(Ordering::SeqCst) > 0 {
+            let woken = self.idle().pop();
+            if let Some((_, unparker)) = woken {
+                self.idle_count.fetch_sub(1, Ordering::SeqCst);
+                unparker.unpark();
+                return;
+            }
+        }
+        // Without a thread to be had, who is active comes to it; if nobody is, nobody ever will.
+        if (granted || self.active() < self.width) && !self.hire() && self.active() == 0 {
+            let text = format!("all {} threads are in use", self.stage.threads().max());
+            self.fail_queued(&Error::new(ErrorKind::TooManyThreads, text));
+        }
+    }
+
+    /// Starts a member; `false` if there may be no more threads.
+    fn hire(self: &Arc<Self>) -> bool {
+        let Some(permit) = self.stage.threads().reserve() else { return false };
+        self.members.fetch_add(1, Ordering::SeqCst);
+        let pool = self.clone();
+        let name = format!("mobula-pool-{}", self.named.fetch_add(1, Ordering::Relaxed));
+        self.stage.hire_with(permit, name, move || {
+            let member = Member::new(pool);
+            member.serve();
+        });
+        true
+    }
+
+    /// A member is about to block in a wait; others may use its place.
+    ///
+    /// `false` if no thread would be left to run anything: the wait must not begin.
+    pub(crate) fn block(self: &Arc<Self>) -> bool {
+        self.blocked.fetch_add(1, Ordering::SeqCst);
+        let threads = self.stage.threads();
+        if self.active() == 0 && threads.live() >= threads.max() && self.idle_count.load(Ordering::SeqCst) == 0 {
+            self.blocked.fetch_sub(1, Ordering::SeqCst);
+            return false;
+        }
+        if !self.is_empty() {
+            self.wake(!self.granted.is_empty());
+        }
+        true
+    }
+
+    /// The wait is over.
+    pub(crate) fn unblock(&self) {
+        self.blocked.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Runs a task that waits in the queue of fast ones on this thread, inside the wait for it.
+    /// `false` if it cannot be: it has started, or too many run inside each other here already.
+    pub(crate) fn run_inline(&self, object: &Arc<dyn Object>) -> bool {
+        thread_local! {
+            static DEPTH: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+        }
+        let depth = DEPTH.get();
+        if depth >= INLINE_MAX || object.head().actor().is_some() {
+            return false;
+        }
+        let Some((job, retry)) = object.head().start() else { return false };
+        DEPTH.set(depth + 1);
+        let base = runtime::with_frame(|frame| frame.base().clone());
+        let outer = runtime::swap(Frame::new(base));
+        run(self, object, job, retry);
+        runtime::swap(outer);
+        DEPTH.set(depth);
+        true
+    }
+}
+
+/// One thread of the pool.
+struct Member {
+    pool: Arc<Pool>,
+    parker: Parker,
+    number: usize,
+    /// The CPU that it holds while it runs tasks of one CPU.
+    lease: Arc<Lease>,
+    running: Arc<Running>,
+}
+
+enum Work {
+    Fast(Arc<dyn Object>),
+    Granted(Arc<dyn Object>, Arc<Lease>),
+}
+
+impl Member {
+    fn new(pool: Arc<Pool>) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let running: Arc<Running> = Arc::default();
+        pool.members_running().push(running.clone());
+        Self { pool, parker: Parker::new(), number, lease: Arc::default(), running }
+    }
+
+    fn base(&self, lease: &Arc<Lease>) -> Rc<Base> {
+        let (_, worker) = self.pool.desk().place();
+        let lease = Some(lease.clone());
+        let running = Some(self.running.clone());
+        Rc::new(Base { station: Station::Pool, actor: None, lease, worker: Some(worker), running, deaf: Some(self.pool.stage.threads().deaf().clone()) })
+    }
+
+    fn serve(&self) {
+        let own = self.base(&self.lease);
+        runtime::swap(Frame::new(own));
+        while let Some(work) = self.next() {
+            match work {
+                Work::Fast(object) => self.run_fast(&object),
+                Work::Granted(object, lease) => {
+                    let outer = runtime::swap(Frame::new(self.base(&lease)));
+                    if let Some((job, retry)) = object.head().start() {
+                        run(&self.pool, &object, job, retry);
+                    }
+                    drop(object);
+                    self.pool.desk().give_back(&lease);
+                    runtime::swap(outer);
+                }
+            }
+        }
+        runtime::swap(Frame::default());
+        self.pool.members_running().retain(|running| !Arc::ptr_eq(running, &self.running));
+    }
+
+    fn run_fast(&self, object: &Arc<dyn Object>) {
+        if let Some((job, retry)) = object.head().start() {
+            run(&self.pool, object, job, retry);
+        }
+        if self.pool.desk().wants_cpu() {
+            self.give_back();
+        }
+    }
+
+    fn has_cpu(&self) -> bool {
+        !self.lease.lock().resources.is_empty()
+    }
+
+    fn give_back(&self) {
+        if self.has_cpu() {
+            self.pool.desk().give_back(&self.lease);
+        }
+    }
+
+    /// Takes a task; for one of the fast queue, a CPU first.
+    fn pop(&self) -> Option<Work> {
+        if let Some((object, lease)) = self.pool.granted.pop() {
+            return Some(Work::Granted(object, lease));
+        }
+        if self.pool.fast.is_empty() || !(self.has_cpu() || self.pool.desk().take_cpu(&self.lease)) {
+            return None;
+        }
+        self.pool.fast.pop().map(Work::Fast)
+    }
+
+    /// The next task; `None` when the member is to end.
+    fn next(&self) -> Option<Work> {
+        if let Some(work) = self.pop() {
+            return Some(work);
+        }
+        loop {
+            if let Some(work) = self.search() {
+                // Whoever pushed meanwhile saw a searching member and woke nobody.
+                if !self.pool.is_empty() {
+                    self.pool.wake(!self.pool.granted.is_empty());
+                }
+                return Some(work);
+            }
+            self.give_back();
+            let goes = self.pool.desk().is_ending() || !self.sleep();
+            if goes && self.pool.is_empty() {
+                self.pool.members.fetch_sub(1, Ordering::SeqCst);
+                // A push between the last look and the line above counted on this member.
+                fence(Ordering::SeqCst);
+                if !self.pool.is_empty() {
+                    self.pool.wake(!self.pool.granted.is_empty());
+                }
+                return None;
+            }
+        }
+    }
+
+    fn search(&self) -> Option<Work> {
+        self.pool.searching.fetch_add(1, Ordering::SeqCst);
+        let pool = &self.pool;
+        runtime::spin(|| !pool.is_empty() || pool.desk().wants_cpu());
+        self.pool.searching.fetch_sub(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.pop()
+    }
+
+    /// Sleeps until woken; `false` if nobody did for a while.
+    fn sleep(&self) -> bool {
+        self.pool.idle().push((self.number, self.parker.unparker().clone()));
+        self.pool.idle_count.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if self.pool.is_empty() {
+            self.parker.park_timeout(IDLE);
+        }
+        let mut idle = self.pool.idle();
+        let at = idle.iter().position(|(number, _)| *number == self.number);
+        let Some(at) = at else { return true };
+        idle.remove(at);
+        self.pool.idle_count.fetch_sub(1, Ordering::SeqCst);
+        !self.pool.is_empty()
+    }
+}
+
+/// Retries of a task on threads that nothing was said of: a thread is never lost.
+const NEVER: Retry = Retry { retries: 0, on_error: false };
+
+/// Runs a task to its end, with all its attempts.
+fn run(pool: &Pool, object: &Arc<dyn Object>, mut job: Box<dyn Job>, retry: Option<Retry>) {
+    let retry = retry.unwrap_or(NEVER);
+    for number in 1.. {
+        let last = !retry.on_error || number > retry.retries;
+        runtime::enter(object.clone(), number);
+        let outcome = match attempt::once(&mut *job, object, Seat::Free, last) {
+            Outcome::Pending(future) => block_on(object, future),
+            outcome => outcome,
+        };
+        runtime::leave();
+        let (Outcome::Failed(error) | Outcome::Panicked(error)) = outcome else { break };
+        if last || object.head().is_complete() {
+            let (node, _) = pool.desk().place();
+            object.fail(error.at(object.head().definition().name, node, number));
+            break;
+        }
+    }
+    attempt::drop_guarded(object.head().definition().name, job);
+}
+
+/// Wakes a future whose call was cancelled.
+struct WakeUp(Waker);
+
+impl Listener for WakeUp {
+    fn ready(&self, _: usize, _: bool) {
+        self.0.wake_by_ref();
+    }
+}
+
+/// Runs an async task on this thread, with tokio's timers and sockets; dropped when cancelled.
+fn block_on(object: &Arc<dyn Object>, mut future: LocalFuture<'static, Progress>) -> Outcome {
+    thread_local! {
+        static RUNTIME: RefCell<Option<actix_rt::Runtime>> = const { RefCell::new(None) };
+    }
+    let taken = RUNTIME.take().map_or_else(actix_rt::Runtime::new, Ok);
+    let tokio = match taken {
+        Ok(tokio) => tokio,
+        Err(error) => return Outcome::Failed(Error::new(ErrorKind::Io, error.to_string())),
+    };
+    let mut listening = false;
+    let outcome = tokio.block_on(poll_fn(|cx| {
+        if object.head().is_complete() {
+            return Poll::Ready(Outcome::Done);
+        }
+        if !listening {
+            let waiter = Waiter { listener: Arc::new(WakeUp(cx.waker().clone())), token: 0 };
+            listening = object.head().listen(waiter).is_none();
+        }
+        attempt::poll(&mut future, cx)
+    }));
+    let inside = tokio.block_on(async { attempt::guard(|| drop(future)) });
+    drop(inside);
+    RUNTIME.set(Some(tokio));
+    outcome
+}

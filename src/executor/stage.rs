@@ -1,0 +1,156 @@
+//! The actix side of a session: its System, its Foreman and its shared arbiters.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+
+use actix::{Actor, Addr, Context, Handler, Message, SyncArbiter, SyncContext};
+use actix_rt::{Arbiter, ArbiterHandle, System};
+
+use super::threads::{Permit, Threads};
+use crate::error::{Error, ErrorKind, Result};
+
+type Body = Box<dyn FnOnce() + Send>;
+
+/// Starts threads on the System's own arbiter, which no user code ever occupies.
+struct Foreman;
+
+impl Actor for Foreman {
+    type Context = Context<Self>;
+}
+
+/// Start a thread of this name that does this.
+struct Hire(String, Body);
+
+impl Message for Hire {
+    type Result = ();
+}
+
+impl Handler<Hire> for Foreman {
+    type Result = ();
+
+    fn handle(&mut self, Hire(name, body): Hire, _: &mut Context<Self>) {
+        let builder = || thread::Builder::new().name(name.clone());
+        let hand = SyncArbiter::start_with_thread_builder(1, builder, || Hand);
+        hand.do_send(Serve(body));
+    }
+}
+
+/// A thread's actor. It gets one message, which lasts as long as it serves.
+struct Hand;
+
+impl Actor for Hand {
+    type Context = SyncContext<Self>;
+}
+
+struct Serve(Body);
+
+impl Message for Serve {
+    type Result = ();
+}
+
+impl Handler<Serve> for Hand {
+    type Result = ();
+
+    fn handle(&mut self, Serve(body): Serve, _: &mut SyncContext<Self>) {
+        body();
+    }
+}
+
+/// The threads on which a session plays.
+pub(crate) struct Stage {
+    system: System,
+    foreman: Addr<Foreman>,
+    arbiters: Vec<ArbiterHandle>,
+    next: AtomicUsize,
+    threads: Arc<Threads>,
+    joins: Mutex<Vec<thread::JoinHandle<()>>>,
+}
+
+impl Stage {
+    /// Starts the System and `arbiters` shared arbiters.
+    pub(crate) fn start(arbiters: usize, threads: Arc<Threads>) -> Result<Self> {
+        let (ready, started) = mpsc::channel();
+        let main = thread::Builder::new().name("mobula-system".into()).spawn(move || {
+            let system = System::new();
+            system.block_on(async {
+                let _ = ready.send((System::current(), Foreman.start()));
+            });
+            let _ = system.run();
+        });
+        let failed = |error: std::io::Error| Error::new(ErrorKind::Io, error.to_string());
+        let main = main.map_err(failed)?;
+        let gone = |_| Error::new(ErrorKind::Io, "the actix system did not start");
+        let (system, foreman) = started.recv().map_err(gone)?;
+        let mut stage = Self {
+            system,
+            foreman,
+            arbiters: Vec::new(),
+            next: AtomicUsize::new(0),
+            threads,
+            joins: Mutex::new(vec![main]),
+        };
+        for n in 0..arbiters {
+            stage.add_arbiter(n)?;
+        }
+        Ok(stage)
+    }
+
+    /// A shared arbiter: a tokio runtime on a thread that is a [`Hand`] of no one else.
+    fn add_arbiter(&mut self, n: usize) -> Result<()> {
+        let (ready, started) = mpsc::channel();
+        let spawned = thread::Builder::new().name(format!("mobula-arbiter-{n}")).spawn({
+            let system = self.system.clone();
+            move || {
+                System::set_current(system);
+                let arbiter = Arbiter::new();
+                let _ = ready.send(arbiter.handle());
+                let _ = arbiter.join();
+            }
+        });
+        let join = spawned.map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+        let gone = |_| Error::new(ErrorKind::Io, "an arbiter did not start");
+        self.arbiters.push(started.recv().map_err(gone)?);
+        self.joins.get_mut().unwrap_or_else(PoisonError::into_inner).push(join);
+        Ok(())
+    }
+
+    pub(crate) fn threads(&self) -> &Arc<Threads> {
+        &self.threads
+    }
+
+    /// Starts a thread that does `body`; `None`, and nothing done, if there may be no more.
+    pub(crate) fn hire(&self, name: String, body: impl FnOnce() + Send + 'static) -> Option<()> {
+        let permit = self.threads.reserve()?;
+        self.hire_with(permit, name, body);
+        Some(())
+    }
+
+    pub(crate) fn hire_with(&self, permit: Permit, name: String, body: impl FnOnce() + Send + 'static) {
+        let body = move || {
+            body();
+            drop(permit);
+        };
+        self.foreman.do_send(Hire(name, Box::new(body)));
+    }
+
+    /// One of the shared arbiters, in turn.
+    pub(crate) fn arbiter(&self) -> &ArbiterHandle {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        &self.arbiters[n % self.arbiters.len()]
+    }
+
+    /// Ends all arbiters and the System; joins their threads if `all_idle`.
+    pub(crate) fn stop(&self, all_idle: bool) {
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+        self.system.stop();
+        let joins = std::mem::take(&mut *self.joins.lock().unwrap_or_else(PoisonError::into_inner));
+        if all_idle {
+            for join in joins {
+                let _ = join.join();
+            }
+        }
+    }
+}

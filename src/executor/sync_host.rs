@@ -1,0 +1,446 @@
+//! A sync class: one thread, one mailbox, one call at a time; several `&self` calls if it may.
+
+use std::any::Any;
+use std::rc::Rc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+use crossbeam::channel::{self, Receiver, Sender};
+
+use super::attempt::{self, Outcome};
+use super::{Blueprint, Desk, Stage};
+use crate::error::{Error, ErrorKind};
+use crate::runtime::{self, ActorCore, Base, Frame, Letter, Mailbox, Station};
+use crate::spec::Retry;
+use crate::store::{Built, Job, Object, Seat};
+
+/// The mailbox of a sync actor: a channel, so that its thread can spin and then park on it.
+pub(crate) struct SyncMailbox {
+    sender: Sender<Letter>,
+    receiver: Receiver<Letter>,
+}
+
+impl SyncMailbox {
+    pub(crate) fn new() -> (Self, Receiver<Letter>) {
+        let (sender, receiver) = channel::unbounded();
+        (Self { sender, receiver: receiver.clone() }, receiver)
+    }
+}
+
+impl Mailbox for SyncMailbox {
+    fn post(&self, letter: Letter) {
+        self.sender.send(letter).expect("the mailbox holds a receiver itself");
+    }
+
+    fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
+    fn drain(&self) -> Vec<Arc<dyn Object>> {
+        let call = |letter| match letter {
+            Letter::Call(post) => Some(post.object),
+            Letter::Begin | Letter::Release | Letter::Kill => None,
+        };
+        self.receiver.try_iter().filter_map(call).collect()
+    }
+}
+
+/// Hosts an actor on the calling thread until it ends.
+pub(crate) fn host(
+    actor: Arc<ActorCore>,
+    letters: Receiver<Letter>,
+    blueprint: Blueprint,
+    desk: Arc<dyn Desk>,
+    stage: Arc<Stage>,
+) {
+    let (_, worker) = desk.place();
+    let base = Rc::new(Base {
+        station: Station::Actor,
+        actor: Some(actor.clone()),
+        lease: blueprint.lease.clone(),
+        worker: Some(worker),
+        running: Some(actor.running().clone()),
+        deaf: Some(stage.threads().deaf().clone()),
+    });
+    runtime::swap(Frame::new(base));
+    let crew = Crew::new(blueprint.concurrency, actor.clone(), desk.clone(), stage);
+    let mut host = Host { actor, letters, blueprint, desk, state: None, crew };
+    let death = host.serve();
+    host.end(death);
+    runtime::swap(Frame::default());
+}
+
+enum State {
+    Own(Box<dyn Any + Send>),
+    Shared(Arc<RwLock<Box<dyn Any + Send + Sync>>>),
+}
+
+struct Host {
+    actor: Arc<ActorCore>,
+    letters: Receiver<Letter>,
+    blueprint: Blueprint,
+    desk: Arc<dyn Desk>,
+    state: Option<State>,
+    crew: Crew,
+}
+
+impl Host {
+    /// Constructs the state and runs calls until the actor ends; says why.
+    fn serve(&mut self) -> Error {
+        self.construct().and_then(|()| self.run_all()).map_or_else(|death| death, |never| match never {})
+    }
+
+    fn run_all(&mut self) -> Result<std::convert::Infallible, Error> {
+        loop {
+            match self.next() {
+                Letter::Call(post) => self.run(&post.object)?,
+                // A hand of the crew says that a call crashed.
+                Letter::Begin => self.clear_crash(Crew::crash)?,
+                Letter::Release if self.actor.close() => {
+                    return Err(Error::new(ErrorKind::ActorDied, "its last handle was dropped"));
+                }
+                Letter::Release => {}
+                Letter::Kill => return Err(killed(&self.actor)),
+            }
+            if let Some(death) = self.actor.death() {
+                return Err(death.clone());
+            }
+        }
+    }
+
+    fn next(&self) -> Letter {
+        let mut letter = self.letters.try_recv().ok();
+        if letter.is_none() {
+            runtime::spin(|| {
+                letter = self.letters.try_recv().ok();
+                letter.is_some()
+            });
+        }
+        letter.unwrap_or_else(|| self.letters.recv().expect("the actor's mailbox is held by its core"))
+    }
+
+    /// Builds the state; a panic counts as a crash, `Err` is final.
+    fn construct(&mut self) -> Result<(), Error> {
+        let ready = self.blueprint.ready.clone();
+        let name = self.actor.name();
+        let (node, _) = self.desk.place();
+        for number in 1.. {
+            if let Some(death) = self.actor.death() {
+                return Err(death.clone());
+            }
+            let last = self.blueprint.restarts == 0;
+            let mut built = None;
+            runtime::enter(ready.clone(), number);
+            let seat = Seat::Vacant(&mut built);
+            let outcome = attempt::once(&mut *self.blueprint.constructor, &ready, seat, last);
+            runtime::leave();
+            match (outcome, built) {
+                (Outcome::Done, Some(built)) => {
+                    self.state = Some(match built {
+                        Built::Own(state) => State::Own(state),
+                        Built::Shared(state) => State::Shared(Arc::new(RwLock::new(state))),
+                    });
+                    return Ok(());
+                }
+                (Outcome::Panicked(error), _) if last => return Err(error.at(name, node, number)),
+                (Outcome::Panicked(_), _) => self.blueprint.restarts -= 1,
+                (Outcome::Failed(error), _) => return Err(error.at(name, node, number)),
+                (Outcome::Done | Outcome::Pending(_), _) => {
+                    unreachable!("a constructor is sync and leaves a state")
+                }
+            }
+        }
+        unreachable!("the attempts end by returning")
+    }
+
+    /// Runs a call, with all its attempts. `Err` when the actor ends with it.
+    fn run(&mut self, object: &Arc<dyn Object>) -> Result<(), Error> {
+        let Some((mut job, retry)) = object.head().start() else { return Ok(()) };
+        let retry = retry.or(self.actor.policy().retry).unwrap_or(ONCE);
+        let overlaps = !job.is_exclusive() && self.crew.max > 1;
+        // A crash of a call before this one: this one runs on the new instance, if there is one.
+        let before = if overlaps { Crew::make_room } else { Crew::wait };
+        if let Err(death) = self.clear_crash(before) {
+            let text = format!("actor `{}` is dead: {}", self.actor.name(), death.message());
+            object.fail(Error::new(ErrorKind::ActorDied, text).caused_by(death.clone()));
+            return Err(death);
+        }
+        if overlaps && let Some(State::Shared(state)) = &self.state {
+            self.crew.run(Piece { state: state.clone(), object: object.clone(), job, retry });
+            return Ok(());
+        }
+        for number in 1.. {
+            let last = number > retry.retries;
+            runtime::enter(object.clone(), number);
+            let outcome = self.attempt(&mut *job, object, last);
+            runtime::leave();
+            let name = object.head().definition().name;
+            let (node, _) = self.desk.place();
+            match outcome {
+                Outcome::Failed(error) if last || !retry.on_error || object.head().is_complete() => {
+                    object.fail(error.at(name, node, number));
+                }
+                Outcome::Failed(_) => continue,
+                Outcome::Panicked(error) => {
+                    let error = error.at(name, node, number);
+                    let again = !last && self.blueprint.restarts > 0 && !object.head().is_complete();
+                    if !again {
+                        object.fail(error.clone());
+                    }
+                    self.crash(error)?;
+                    if again {
+                        continue;
+                    }
+                }
+                Outcome::Done | Outcome::Pending(_) => {}
+            }
+            break;
+        }
+        attempt::drop_guarded(object.head().definition().name, job);
+        Ok(())
+    }
+
+    fn attempt(&mut self, job: &mut dyn Job, object: &Arc<dyn Object>, last: bool) -> Outcome {
+        match &mut self.state {
+            Some(State::Own(state)) => attempt::once(job, object, Seat::Exclusive(&mut **state), last),
+            Some(State::Shared(state)) => {
+                let mut state = state.write().unwrap_or_else(PoisonError::into_inner);
+                attempt::once(job, object, Seat::Exclusive(&mut **state), last)
+            }
+            None => unreachable!("calls run after the constructor has"),
+        }
+    }
+
+    /// Rebuilds the state if `look` finds that an overlapping call crashed it.
+    fn clear_crash(&mut self, look: fn(&Crew) -> Option<Error>) -> Result<(), Error> {
+        while let Some(crash) = look(&self.crew) {
+            self.crash(crash)?;
+        }
+        Ok(())
+    }
+
+    /// A panic ended the state: builds a new one, or `Err` with the cause if no restart is left.
+    fn crash(&mut self, cause: Error) -> Result<(), Error> {
+        self.crew.abandon(&cause);
+        self.drop_state();
+        if self.blueprint.restarts == 0 || self.actor.death().is_some() {
+            return Err(cause);
+        }
+        self.blueprint.restarts -= 1;
+        tracing::debug!(target: "mobula", "actor `{}` restarts after: {cause}", self.actor.name());
+        self.construct()
+    }
+
+    fn drop_state(&mut self) {
+        if let Some(state) = self.state.take() {
+            attempt::drop_guarded(self.actor.name(), state);
+        }
+    }
+
+    fn end(mut self, death: Error) {
+        self.crew.wait();
+        self.actor.die(death);
+        self.drop_state();
+        let Self { actor, blueprint, desk, .. } = self;
+        attempt::drop_guarded(actor.name(), blueprint.constructor);
+        if let Some(lease) = &blueprint.lease {
+            desk.give_back(lease);
+        }
+        desk.actor_ended(&actor);
+    }
+}
+
+/// What stands where neither the call nor its class says how often to try.
+const ONCE: Retry = Retry { retries: 0, on_error: false };
+
+/// Why a killed actor is dead.
+pub(super) fn killed(actor: &ActorCore) -> Error {
+    actor.death().cloned().unwrap_or_else(|| Error::new(ErrorKind::ActorDied, "it was killed"))
+}
+
+/// The threads on which `&self` calls of one actor overlap.
+struct Crew {
+    shared: Arc<Shared>,
+    work: Option<(Sender<Piece>, Receiver<Piece>)>,
+    hands: usize,
+    max: usize,
+    actor: Arc<ActorCore>,
+    desk: Arc<dyn Desk>,
+    stage: Arc<Stage>,
+}
+
+struct Piece {
+    state: Arc<RwLock<Box<dyn Any + Send + Sync>>>,
+    object: Arc<dyn Object>,
+    job: Box<dyn Job>,
+    retry: Retry,
+}
+
+#[derive(Default)]
+struct Shared {
+    progress: Mutex<Overlap>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Overlap {
+    running: Vec<Arc<dyn Object>>,
+    crash: Option<Error>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Overlap> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Crew {
+    fn new(max: usize, actor: Arc<ActorCore>, desk: Arc<dyn Desk>, stage: Arc<Stage>) -> Self {
+        let work = (max > 1).then(channel::unbounded);
+        Self { shared: Arc::default(), work, hands: 0, max, actor, desk, stage }
+    }
+
+    /// Waits until one more call may overlap, or one has crashed.
+    fn make_room(&self) -> Option<Error> {
+        let mut progress = self.shared.lock();
+        while progress.running.len() >= self.max && progress.crash.is_none() {
+            progress = self.shared.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+        progress.crash.take()
+    }
+
+    /// The crash of an overlapping call, if there was one.
+    fn crash(&self) -> Option<Error> {
+        self.shared.lock().crash.take()
+    }
+
+    /// Runs a `&self` call beside others; there is room for it.
+    fn run(&mut self, piece: Piece) {
+        let mut progress = self.shared.lock();
+        progress.running.push(piece.object.clone());
+        let wanted = progress.running.len();
+        drop(progress);
+        if let Some((sender, _)) = &self.work {
+            let _ = sender.send(piece);
+        }
+        if wanted > self.hands && self.hands < self.max {
+            self.hire();
+        }
+    }
+
+    fn hire(&mut self) {
+        let Some((_, pieces)) = &self.work else { return };
+        let hand = Hand {
+            pieces: pieces.clone(),
+            shared: self.shared.clone(),
+            actor: self.actor.clone(),
+            desk: self.desk.clone(),
+        };
+        let name = format!("mobula-{}", self.actor.name());
+        if self.stage.hire(name, move || hand.serve()).is_some() {
+            self.hands += 1;
+        } else if self.hands == 0 {
+            let text = "no thread is left for overlapping calls";
+            self.fail_pieces(pieces, &Error::new(ErrorKind::TooManyThreads, text));
+        }
+    }
+
+    fn fail_pieces(&self, pieces: &Receiver<Piece>, error: &Error) {
+        for piece in pieces.try_iter() {
+            piece.object.fail(error.clone());
+            self.shared.lock().running.retain(|other| !Arc::ptr_eq(other, &piece.object));
+        }
+    }
+
+    /// Waits until no call overlaps; a crash of one comes back.
+    fn wait(&self) -> Option<Error> {
+        if self.max <= 1 {
+            return None;
+        }
+        let mut progress = self.shared.lock();
+        while !progress.running.is_empty() {
+            progress = self.shared.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+        progress.crash.take()
+    }
+
+    /// The state is lost: calls that overlap get `ActorDied` now, and are waited for.
+    fn abandon(&self, cause: &Error) {
+        if self.max <= 1 {
+            return;
+        }
+        let running = self.shared.lock().running.clone();
+        let text = "a call that overlapped crashed the actor";
+        for object in running {
+            object.cancel(&Error::new(ErrorKind::ActorDied, text).caused_by(cause.clone()));
+        }
+        self.wait();
+    }
+}
+
+/// A thread of a crew; it ends when the host drops its end of the channel.
+struct Hand {
+    pieces: Receiver<Piece>,
+    shared: Arc<Shared>,
+    actor: Arc<ActorCore>,
+    desk: Arc<dyn Desk>,
+}
+
+impl Hand {
+    fn serve(self) {
+        let (_, worker) = self.desk.place();
+        let base = Rc::new(Base {
+            station: Station::Actor,
+            actor: Some(self.actor.clone()),
+            lease: None,
+            worker: Some(worker),
+            running: Some(self.actor.running().clone()),
+            deaf: None,
+        });
+        runtime::swap(Frame::new(base));
+        while let Ok(piece) = self.pieces.recv() {
+            let object = piece.object.clone();
+            let crash = self.run(piece);
+            let mut progress = self.shared.lock();
+            progress.running.retain(|other| !Arc::ptr_eq(other, &object));
+            let crashed = crash.is_some();
+            if let Some(crash) = crash {
+                progress.crash.get_or_insert(crash);
+            }
+            drop(progress);
+            self.shared.changed.notify_all();
+            if crashed {
+                self.actor.post(Letter::Begin);
+            }
+        }
+        runtime::swap(Frame::default());
+    }
+
+    fn run(&self, piece: Piece) -> Option<Error> {
+        let Piece { state, object, mut job, retry } = piece;
+        let name = object.head().definition().name;
+        let (node, _) = self.desk.place();
+        let state = state.read().unwrap_or_else(PoisonError::into_inner);
+        for number in 1.. {
+            let last = number > retry.retries || !retry.on_error;
+            runtime::enter(object.clone(), number);
+            let outcome = attempt::once(&mut *job, &object, Seat::Shared(&**state), last);
+            runtime::leave();
+            match outcome {
+                Outcome::Failed(_) if !last && !object.head().is_complete() => {}
+                Outcome::Failed(error) => {
+                    object.fail(error.at(name, node, number));
+                    break;
+                }
+                Outcome::Panicked(error) => {
+                    let error = error.at(name, node, number);
+                    object.fail(error.clone());
+                    return Some(error);
+                }
+                Outcome::Done | Outcome::Pending(_) => break,
+            }
+        }
+        drop(state);
+        attempt::drop_guarded(name, job);
+        None
+    }
+}

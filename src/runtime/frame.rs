@@ -1,0 +1,184 @@
+//! The call that runs on this thread, and on whose resources.
+//!
+//! The executor sets the frame around every attempt of a sync call and every poll of an async one;
+//! `context()`, nested calls and blocking waits read it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::actor::ActorCore;
+use crate::id::{CallerId, WorkerId};
+use crate::scheduler::Grant;
+use crate::store::Object;
+
+/// What kind of thread it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Station {
+    /// Not one of ours: the driver's, or a user's own.
+    #[default]
+    Outside,
+    /// A member of the function pool.
+    Pool,
+    /// An actor's own thread.
+    Actor,
+    /// An arbiter that many calls share: nothing may block there.
+    Arbiter,
+}
+
+/// Resources held by a task or an actor.
+#[derive(Debug, Default)]
+pub(crate) struct Lease(Mutex<Grant>);
+
+impl Lease {
+    pub(crate) fn new(grant: Grant) -> Self {
+        Self(Mutex::new(grant))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Grant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The calls that run on one thread or of one actor, for who must end them.
+#[derive(Default)]
+pub(crate) struct Running(Mutex<Vec<Arc<dyn Object>>>);
+
+impl Running {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Arc<dyn Object>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What does not change from call to call of one actor or pool member.
+#[derive(Default)]
+pub(crate) struct Base {
+    pub(crate) station: Station,
+    pub(crate) actor: Option<Arc<ActorCore>>,
+    pub(crate) lease: Option<Arc<Lease>>,
+    pub(crate) worker: Option<WorkerId>,
+    pub(crate) running: Option<Arc<Running>>,
+    /// Threads whose call does not listen to the end of the session.
+    pub(crate) deaf: Option<Arc<AtomicUsize>>,
+}
+
+/// A running call.
+#[derive(Default)]
+pub(crate) struct Frame {
+    base: Rc<Base>,
+    call: Option<Arc<dyn Object>>,
+    /// The call as a caller; for a task it is made when first asked for.
+    caller: Cell<Option<CallerId>>,
+    attempt: u32,
+    /// Calls made after the session began to end.
+    refused: Cell<u32>,
+}
+
+thread_local! {
+    static FRAME: RefCell<Frame> = RefCell::default();
+}
+
+impl Frame {
+    pub(crate) fn new(base: Rc<Base>) -> Self {
+        Self { base, ..Self::default() }
+    }
+
+    pub(crate) fn base(&self) -> &Rc<Base> {
+        &self.base
+    }
+
+    /// The call that runs, if one does.
+    pub(crate) fn call(&self) -> Option<&Arc<dyn Object>> {
+        self.call.as_ref()
+    }
+
+    /// Which attempt this is, from 1.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// As whom this call makes calls of its own.
+    pub(crate) fn caller(&self) -> Option<CallerId> {
+        self.call.as_ref()?;
+        if let Some(actor) = &self.base.actor {
+            return Some(CallerId::Actor(actor.id()));
+        }
+        let caller = self.caller.get().unwrap_or_else(|| {
+            static NEXT: AtomicU64 = AtomicU64::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            CallerId::Task(self.base.worker.unwrap_or(WorkerId(0)), number)
+        });
+        self.caller.set(Some(caller));
+        Some(caller)
+    }
+
+    /// Makes `call` the running one.
+    pub(crate) fn begin(&mut self, call: Arc<dyn Object>, attempt: u32) {
+        self.call = Some(call);
+        self.caller.set(None);
+        self.attempt = attempt;
+    }
+}
+
+/// Reads the frame of this thread.
+pub(crate) fn with_frame<R>(f: impl FnOnce(&Frame) -> R) -> R {
+    FRAME.with_borrow(f)
+}
+
+/// Whether a call runs on this thread.
+pub(crate) fn in_call() -> bool {
+    FRAME.with_borrow(|frame| frame.call.is_some())
+}
+
+/// Puts `frame` in place of this thread's, which it returns.
+pub(crate) fn swap(frame: Frame) -> Frame {
+    FRAME.replace(frame)
+}
+
+/// A call that goes on making calls this often after the session began to end does not listen, and is
+/// not waited for.
+const REFUSED_MAX: u32 = 1_000;
+
+/// A call was made while the session ends.
+pub(crate) fn refused() {
+    FRAME.with_borrow(|frame| {
+        let count = frame.refused.get().saturating_add(1);
+        frame.refused.set(count);
+        if count == REFUSED_MAX
+            && let Some(deaf) = &frame.base.deaf
+        {
+            deaf.fetch_add(1, Ordering::AcqRel);
+        }
+        if count > REFUSED_MAX {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    });
+}
+
+/// Begins a call on this thread's frame.
+pub(crate) fn enter(call: Arc<dyn Object>, attempt: u32) {
+    FRAME.with_borrow_mut(|frame| {
+        if let Some(running) = &frame.base.running {
+            running.lock().push(call.clone());
+        }
+        frame.begin(call, attempt);
+    });
+}
+
+/// Ends the call on this thread's frame.
+pub(crate) fn leave() {
+    let call = FRAME.with_borrow_mut(|frame| {
+        let call = frame.call.take()?;
+        if frame.refused.replace(0) >= REFUSED_MAX
+            && let Some(deaf) = &frame.base.deaf
+        {
+            deaf.fetch_sub(1, Ordering::AcqRel);
+        }
+        if let Some(running) = &frame.base.running {
+            running.lock().retain(|other| !Arc::ptr_eq(other, &call));
+        }
+        Some(call)
+    });
+    drop(call);
+}

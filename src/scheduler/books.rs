@@ -1,0 +1,340 @@
+//! Who holds which resources, and who waits for them.
+//!
+//! Demands are granted in the order they came, with one exception that keeps machines busy: a later
+//! demand may overtake an earlier one if it asks for nothing that the earlier one is short of. So
+//! neither a big demand nor a small one waits for ever. What takes back what it had (a task that goes
+//! on after a wait) comes before everything new.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::resource::{CPU, GPU, Quantity, ResourceSet};
+
+/// One demand that may have to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct DemandId(pub(crate) u64);
+
+/// Resources that were handed out; to be given back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) resources: ResourceSet,
+    /// GPU ids with the share of each.
+    pub(crate) gpus: Vec<(u32, Quantity)>,
+    /// The CPUs that others have while the holder waits.
+    pub(crate) lent: Quantity,
+}
+
+/// The answer to a demand.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Here it is.
+    Granted(Grant),
+    /// It waits; a [`Granted`] will come.
+    Queued,
+    /// There is not so much in the whole.
+    Infeasible,
+}
+
+/// A waiting demand got what it asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) id: DemandId,
+    pub(crate) grant: Grant,
+}
+
+/// The state: what there is, what is free, who waits.
+#[derive(Debug)]
+pub(crate) struct Books {
+    total: ResourceSet,
+    free: ResourceSet,
+    /// What is free of each GPU, by id.
+    gpus: Vec<Quantity>,
+    /// Waiting demands by what they ask for; `urgent` ones stand under `false` and come first.
+    waiting: BTreeMap<(bool, ResourceSet), VecDeque<(u64, DemandId)>>,
+    arrivals: u64,
+}
+
+impl Books {
+    pub(crate) fn new(total: ResourceSet) -> Self {
+        let gpus = vec![Quantity::ONE; total.get(GPU).whole_units() as usize];
+        Self { free: total.clone(), total, gpus, waiting: BTreeMap::new(), arrivals: 0 }
+    }
+
+    pub(crate) fn total(&self) -> &ResourceSet {
+        &self.total
+    }
+
+    pub(crate) fn free(&self) -> &ResourceSet {
+        &self.free
+    }
+
+    /// How many demands wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.values().map(VecDeque::len).sum()
+    }
+
+    /// Whether a demand for CPUs waits, so that who holds one without need should give it back.
+    pub(crate) fn wants_cpu(&self) -> bool {
+        self.waiting.keys().any(|(_, request)| !request.get(CPU).is_zero())
+    }
+
+    /// Whether `request` could ever be granted.
+    pub(crate) fn is_feasible(&self, request: &ResourceSet) -> bool {
+        request.fits(&self.total)
+    }
+
+    /// Asks for `request`; `urgent` for what was held before.
+    pub(crate) fn ask(&mut self, id: DemandId, request: &ResourceSet, urgent: bool) -> Verdict {
+        if !self.is_feasible(request) {
+            return Verdict::Infeasible;
+        }
+        let arrival = self.arrivals;
+        self.arrivals += 1;
+        self.waiting.entry((!urgent, request.clone())).or_default().push_back((arrival, id));
+        // Nobody else can be served: what is free has not changed since they were refused.
+        match self.pump().pop() {
+            Some(granted) => Verdict::Granted(granted.grant),
+            None => Verdict::Queued,
+        }
+    }
+
+    /// Takes back what was granted; says who gets it next.
+    pub(crate) fn give_back(&mut self, grant: &Grant) -> Vec<Granted> {
+        self.free.give(&grant.resources);
+        for (id, share) in &grant.gpus {
+            self.gpus[*id as usize] = self.gpus[*id as usize].plus(*share);
+        }
+        self.pump()
+    }
+
+    /// Takes back the CPUs of a grant whose holder waits for something; says who gets them.
+    pub(crate) fn give_back_cpus(&mut self, grant: &mut Grant) -> Vec<Granted> {
+        let cpus = ResourceSet::new().with(CPU, grant.resources.get(CPU));
+        grant.lent = grant.resources.get(CPU);
+        grant.resources.set(CPU, Quantity::ZERO);
+        self.free.give(&cpus);
+        self.pump()
+    }
+
+    /// Forgets a waiting demand; who stood behind it may get on now.
+    pub(crate) fn withdraw(&mut self, id: DemandId) -> Vec<Granted> {
+        self.waiting.retain(|_, line| {
+            line.retain(|(_, waiting)| *waiting != id);
+            !line.is_empty()
+        });
+        self.pump()
+    }
+
+    fn pump(&mut self) -> Vec<Granted> {
+        let mut granted = Vec::new();
+        while let Some(next) = self.next() {
+            granted.push(next);
+        }
+        granted
+    }
+
+    /// Grants the first demand in order that may have what it asks for.
+    fn next(&mut self) -> Option<Granted> {
+        let mut heads: Vec<(bool, u64, &ResourceSet)> = self
+            .waiting
+            .iter()
+            .filter_map(|((new, request), line)| Some((*new, line.front()?.0, request)))
+            .collect();
+        heads.sort_unstable_by_key(|(new, arrival, _)| (*new, *arrival));
+        let mut spoken_for: BTreeSet<&str> = BTreeSet::new();
+        let mut chosen = None;
+        for (new, _, request) in heads {
+            let overtakes = request.iter().any(|(name, _)| spoken_for.contains(name));
+            if !overtakes && let Some(gpus) = self.choose_gpus(request) && request.fits(&self.free) {
+                chosen = Some(((new, request.clone()), gpus));
+                break;
+            }
+            spoken_for.extend(request.short_of(&self.free));
+            if self.choose_gpus(request).is_none() {
+                spoken_for.insert(GPU);
+            }
+        }
+        let (key, gpus) = chosen?;
+        let line = self.waiting.get_mut(&key)?;
+        let (_, id) = line.pop_front()?;
+        if line.is_empty() {
+            self.waiting.remove(&key);
+        }
+        let resources = key.1;
+        self.free.take(&resources);
+        for (gpu, share) in &gpus {
+            self.gpus[*gpu as usize] = self.gpus[*gpu as usize].minus(*share).unwrap_or_default();
+        }
+        Some(Granted { id, grant: Grant { resources, gpus, lent: Quantity::ZERO } })
+    }
+
+    /// Which GPUs serve `request`: a fraction fills the fullest one that has room, so that whole ones
+    /// stay whole.
+    fn choose_gpus(&self, request: &ResourceSet) -> Option<Vec<(u32, Quantity)>> {
+        let wanted = request.get(GPU);
+        if wanted.is_zero() {
+            return Some(Vec::new());
+        }
+        if wanted < Quantity::ONE {
+            let room = self.gpus.iter().enumerate().filter(|(_, free)| **free >= wanted);
+            let (id, _) = room.min_by_key(|(id, free)| (**free, *id))?;
+            return Some(vec![(id as u32, wanted)]);
+        }
+        let count = wanted.whole_units() as usize;
+        let whole = self.gpus.iter().enumerate().filter(|(_, free)| **free == Quantity::ONE);
+        let ids: Vec<_> = whole.take(count).map(|(id, _)| (id as u32, Quantity::ONE)).collect();
+        (ids.len() == count).then_some(ids)
+    }
+
+    /// The books balance.
+    #[cfg(test)]
+    fn check_invariants(&self, held: &[&Grant]) {
+        let mut sum = self.free.clone();
+        for grant in held {
+            sum.give(&grant.resources);
+        }
+        assert_eq!(sum, self.total, "what is free and what is held make the whole");
+        for (id, free) in self.gpus.iter().enumerate() {
+            let shares = held.iter().flat_map(|grant| &grant.gpus);
+            let used = shares.filter(|(gpu, _)| *gpu as usize == id);
+            let used = used.fold(Quantity::ZERO, |sum, (_, share)| sum.plus(*share));
+            assert_eq!(free.plus(used), Quantity::ONE, "GPU {id}");
+        }
+        assert!(self.waiting.values().all(|line| !line.is_empty()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpus(count: u64) -> ResourceSet {
+        ResourceSet::new().with(CPU, Quantity::whole(count))
+    }
+
+    fn gpus(units: f64) -> ResourceSet {
+        ResourceSet::new().with(GPU, Quantity::from_units(units).expect("valid"))
+    }
+
+    fn granted(verdict: Verdict) -> Grant {
+        match verdict {
+            Verdict::Granted(grant) => grant,
+            other => panic!("not granted: {other:?}"),
+        }
+    }
+
+    fn ids(granted: &[Granted]) -> Vec<u64> {
+        granted.iter().map(|granted| granted.id.0).collect()
+    }
+
+    #[test]
+    fn first_come_first_served() {
+        let mut books = Books::new(cpus(2));
+        let a = granted(books.ask(DemandId(1), &cpus(2), false));
+        assert_eq!(books.ask(DemandId(2), &cpus(1), false), Verdict::Queued);
+        assert_eq!(books.ask(DemandId(3), &cpus(1), false), Verdict::Queued);
+        assert!(books.wants_cpu());
+        assert_eq!(ids(&books.give_back(&a)), [2, 3]);
+    }
+
+    #[test]
+    fn a_big_demand_is_not_starved_by_small_ones() {
+        let mut books = Books::new(cpus(2));
+        let a = granted(books.ask(DemandId(1), &cpus(1), false));
+        assert_eq!(books.ask(DemandId(2), &cpus(2), false), Verdict::Queued);
+        assert_eq!(books.ask(DemandId(3), &cpus(1), false), Verdict::Queued);
+        let next = books.give_back(&a);
+        assert_eq!(ids(&next), [2]);
+        books.check_invariants(&[&next[0].grant]);
+        assert_eq!(ids(&books.give_back(&next[0].grant)), [3]);
+    }
+
+    #[test]
+    fn who_asks_for_other_things_may_overtake() {
+        let mut books = Books::new(cpus(1).with("tpu", Quantity::whole(1)));
+        let a = granted(books.ask(DemandId(1), &cpus(1), false));
+        assert_eq!(books.ask(DemandId(2), &cpus(1), false), Verdict::Queued);
+        let tpu = ResourceSet::new().with("tpu", Quantity::whole(1));
+        let b = granted(books.ask(DemandId(3), &tpu, false));
+        books.check_invariants(&[&a, &b]);
+    }
+
+    #[test]
+    fn who_takes_back_comes_first() {
+        let mut books = Books::new(cpus(1));
+        let mut a = granted(books.ask(DemandId(1), &cpus(1), false));
+        assert_eq!(books.ask(DemandId(2), &cpus(1), false), Verdict::Queued);
+        assert_eq!(books.ask(DemandId(3), &cpus(1), false), Verdict::Queued);
+        let b = books.give_back_cpus(&mut a);
+        assert_eq!(ids(&b), [2]);
+        assert_eq!(books.ask(DemandId(1), &cpus(1), true), Verdict::Queued);
+        assert_eq!(ids(&books.give_back(&b[0].grant)), [1]);
+    }
+
+    #[test]
+    fn more_than_the_whole_is_infeasible() {
+        let mut books = Books::new(cpus(2));
+        assert_eq!(books.ask(DemandId(1), &cpus(3), false), Verdict::Infeasible);
+        assert_eq!(books.ask(DemandId(1), &gpus(0.5), false), Verdict::Infeasible);
+        assert_eq!(books.waiting(), 0);
+    }
+
+    #[test]
+    fn fractions_share_one_gpu_and_leave_the_others_whole() {
+        let mut books = Books::new(gpus(2.0));
+        let held: Vec<Grant> =
+            (0..4).map(|n| granted(books.ask(DemandId(n), &gpus(0.25), false))).collect();
+        assert!(held.iter().all(|grant| grant.gpus[0].0 == 0));
+        let whole = granted(books.ask(DemandId(9), &gpus(1.0), false));
+        assert_eq!(whole.gpus, [(1, Quantity::ONE)]);
+        let mut all: Vec<&Grant> = held.iter().collect();
+        all.push(&whole);
+        books.check_invariants(&all);
+    }
+
+    #[test]
+    fn two_halves_of_two_gpus_are_not_one_gpu() {
+        let mut books = Books::new(gpus(2.0));
+        let a = granted(books.ask(DemandId(1), &gpus(0.6), false));
+        let b = granted(books.ask(DemandId(2), &gpus(0.6), false));
+        assert_eq!(books.ask(DemandId(3), &gpus(1.0), false), Verdict::Queued);
+        books.check_invariants(&[&a, &b]);
+        assert_eq!(ids(&books.give_back(&a)), [3]);
+    }
+
+    #[test]
+    fn withdrawing_lets_the_next_one_pass() {
+        let mut books = Books::new(cpus(2));
+        let a = granted(books.ask(DemandId(1), &cpus(1), false));
+        assert_eq!(books.ask(DemandId(2), &cpus(2), false), Verdict::Queued);
+        assert_eq!(books.ask(DemandId(3), &cpus(1), false), Verdict::Queued);
+        let next = books.withdraw(DemandId(2));
+        assert_eq!(ids(&next), [3]);
+        books.check_invariants(&[&a, &next[0].grant]);
+    }
+
+    #[test]
+    fn any_mix_of_demands_balances() {
+        let mut random = 7_u64;
+        let mut draw = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % below
+        };
+        let mut books = Books::new(cpus(3).with(GPU, Quantity::whole(2)));
+        let mut held: Vec<Grant> = Vec::new();
+        for n in 0..5_000 {
+            let request = cpus(draw(4)).with(GPU, Quantity::from_units(draw(5) as f64 / 4.0).expect("valid"));
+            if draw(2) == 0 {
+                match books.ask(DemandId(n), &request, draw(8) == 0) {
+                    Verdict::Granted(grant) => held.push(grant),
+                    Verdict::Queued | Verdict::Infeasible => {}
+                }
+            } else if !held.is_empty() {
+                let grant = held.swap_remove(draw(held.len() as u64) as usize);
+                held.extend(books.give_back(&grant).into_iter().map(|granted| granted.grant));
+            } else {
+                held.extend(books.withdraw(DemandId(draw(n + 1))).into_iter().map(|granted| granted.grant));
+            }
+            books.check_invariants(&held.iter().collect::<Vec<_>>());
+        }
+    }
+}

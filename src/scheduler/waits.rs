@@ -1,0 +1,259 @@
+//! Who waits for whom, so that a circle of waits is refused instead of entered.
+//!
+//! ```text
+//! call ──waits for──► call that runs ──waits for──► …
+//!      └─────────────► call queued at an actor ──► the call that occupies the actor ──► …
+//!      └─────────────► call held back ──► the arguments it waits for ──► …
+//! ```
+//!
+//! Every wait is entered before it begins; so a circle always closes with the wait that is being
+//! entered, and a search from there for itself finds it. Only what must happen first is followed: a
+//! wait for some of several objects, or a queue at an actor with room for another call, is no edge.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
+use crate::id::ActorId;
+
+/// What the search needs to know of a call.
+pub(crate) trait Call: Clone {
+    /// What tells calls apart.
+    type Key: Copy + Eq + Hash;
+    /// The call's key.
+    fn key(&self) -> Self::Key;
+    /// Whether it has ended.
+    fn is_complete(&self) -> bool;
+    /// Whether it has left its queue.
+    fn has_started(&self) -> bool;
+    /// At which actor it runs or queues.
+    fn actor(&self) -> Option<ActorId>;
+    /// Whether it needs the actor for itself.
+    fn is_exclusive(&self) -> bool;
+}
+
+#[derive(Debug)]
+struct Blocked<C> {
+    call: C,
+    on: Vec<C>,
+    /// Tells the waits of one async call apart.
+    token: u64,
+}
+
+/// The waits of one process.
+#[derive(Debug)]
+pub(crate) struct Waits<C: Call> {
+    blocked: HashMap<C::Key, Vec<Blocked<C>>>,
+    at_actor: HashMap<ActorId, HashSet<C::Key>>,
+    held: HashMap<C::Key, Vec<C>>,
+    tokens: u64,
+}
+
+impl<C: Call> Default for Waits<C> {
+    fn default() -> Self {
+        Self { blocked: HashMap::new(), at_actor: HashMap::new(), held: HashMap::new(), tokens: 0 }
+    }
+}
+
+impl<C: Call> Waits<C> {
+    /// Notes that `call` waits for `needed` of `on`; the token ends it. If that can never come, the
+    /// calls that form the circle are the error, and nothing is noted.
+    pub(crate) fn enter(&mut self, call: &C, on: &[C], needed: usize) -> Result<u64, Vec<C>> {
+        let token = self.note(call, on, needed);
+        let paths: Vec<_> = on.iter().filter_map(|awaited| self.path(awaited, call.key())).collect();
+        if on.len() - paths.len() >= needed {
+            return Ok(token);
+        }
+        self.leave(call, token);
+        Err(paths.into_iter().next().unwrap_or_default())
+    }
+
+    fn note(&mut self, call: &C, on: &[C], needed: usize) -> u64 {
+        self.tokens += 1;
+        // A wait for some of several is no edge: others may end it.
+        let on = if needed == on.len() { on.to_vec() } else { Vec::new() };
+        let wait = Blocked { call: call.clone(), on, token: self.tokens };
+        self.blocked.entry(call.key()).or_default().push(wait);
+        if let Some(actor) = call.actor() {
+            self.at_actor.entry(actor).or_default().insert(call.key());
+        }
+        self.tokens
+    }
+
+    /// The wait is over.
+    pub(crate) fn leave(&mut self, call: &C, token: u64) {
+        let Some(waits) = self.blocked.get_mut(&call.key()) else { return };
+        waits.retain(|wait| wait.token != token);
+        if waits.is_empty() {
+            self.blocked.remove(&call.key());
+            if let Some(actor) = call.actor()
+                && let Some(calls) = self.at_actor.get_mut(&actor)
+            {
+                calls.remove(&call.key());
+                if calls.is_empty() {
+                    self.at_actor.remove(&actor);
+                }
+            }
+        }
+    }
+
+    /// Notes that `call` is held back until `on` are there.
+    pub(crate) fn hold(&mut self, call: &C, on: Vec<C>) {
+        self.held.insert(call.key(), on);
+    }
+
+    /// The call is held back no longer.
+    pub(crate) fn release(&mut self, key: C::Key) {
+        self.held.remove(&key);
+    }
+
+    /// How many waits are noted.
+    pub(crate) fn len(&self) -> usize {
+        self.blocked.len() + self.held.len()
+    }
+
+    /// The calls on the way from `from` to `goal`, if `from` must wait for it.
+    fn path(&self, from: &C, goal: C::Key) -> Option<Vec<C>> {
+        let mut seen = HashSet::new();
+        let mut came_by: HashMap<C::Key, C> = HashMap::new();
+        let mut stack = vec![from.clone()];
+        while let Some(call) = stack.pop() {
+            if !seen.insert(call.key()) || call.is_complete() {
+                continue;
+            }
+            if call.key() == goal {
+                let mut path = vec![call.clone()];
+                let mut at = call.key();
+                while let Some(before) = came_by.get(&at) {
+                    path.push(before.clone());
+                    at = before.key();
+                }
+                path.reverse();
+                return Some(path);
+            }
+            for next in self.must_end_first(&call) {
+                if !seen.contains(&next.key()) {
+                    came_by.insert(next.key(), call.clone());
+                    stack.push(next);
+                }
+            }
+        }
+        None
+    }
+
+    /// The calls that must end before `call` can.
+    fn must_end_first(&self, call: &C) -> Vec<C> {
+        if let Some(waits) = self.blocked.get(&call.key()) {
+            return waits.iter().flat_map(|wait| wait.on.iter().cloned()).collect();
+        }
+        if let Some(held) = self.held.get(&call.key()) {
+            return held.clone();
+        }
+        let Some(actor) = call.actor().filter(|_| !call.has_started()) else { return Vec::new() };
+        let occupants = self.at_actor.get(&actor).into_iter().flatten();
+        let occupants = occupants.filter_map(|key| Some(&self.blocked.get(key)?.first()?.call));
+        occupants.filter(|other| other.is_exclusive() || call.is_exclusive()).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Place, WorkerId};
+
+    #[derive(Clone, Debug, PartialEq)]
+    struct Fake {
+        key: u32,
+        actor: Option<u32>,
+        started: bool,
+        shared: bool,
+    }
+
+    impl Call for Fake {
+        type Key = u32;
+        fn key(&self) -> u32 {
+            self.key
+        }
+        fn is_complete(&self) -> bool {
+            false
+        }
+        fn has_started(&self) -> bool {
+            self.started
+        }
+        fn actor(&self) -> Option<ActorId> {
+            let place = |index| Place { index, generation: 0 };
+            self.actor.map(|index| ActorId { owner: WorkerId(0), place: place(index) })
+        }
+        fn is_exclusive(&self) -> bool {
+            !self.shared
+        }
+    }
+
+    fn task(key: u32) -> Fake {
+        Fake { key, actor: None, started: true, shared: false }
+    }
+
+    fn running(key: u32, actor: u32) -> Fake {
+        Fake { actor: Some(actor), ..task(key) }
+    }
+
+    fn queued(key: u32, actor: u32) -> Fake {
+        Fake { started: false, ..running(key, actor) }
+    }
+
+    fn keys(path: &[Fake]) -> Vec<u32> {
+        path.iter().map(|call| call.key).collect()
+    }
+
+    #[test]
+    fn an_actor_that_waits_for_itself_is_a_circle() {
+        let mut waits = Waits::default();
+        let path = waits.enter(&running(1, 7), &[queued(2, 7)], 1).expect_err("a circle");
+        assert_eq!(keys(&path), [2, 1]);
+        assert_eq!(waits.len(), 0);
+    }
+
+    #[test]
+    fn two_actors_that_wait_for_each_other_are_a_circle() {
+        let mut waits = Waits::default();
+        let token = waits.enter(&running(1, 7), &[running(2, 8)], 1).expect("no circle yet");
+        let path = waits.enter(&running(2, 8), &[queued(3, 7)], 1).expect_err("a circle");
+        assert_eq!(keys(&path), [3, 1, 2]);
+        waits.leave(&running(1, 7), token);
+        assert!(waits.enter(&running(2, 8), &[queued(3, 7)], 1).is_ok());
+    }
+
+    #[test]
+    fn a_call_held_back_by_its_argument_is_on_the_way() {
+        let mut waits = Waits::default();
+        waits.hold(&queued(3, 9), vec![queued(2, 7)]);
+        assert!(waits.enter(&running(1, 7), &[queued(3, 9)], 1).is_err());
+        waits.release(3);
+        assert!(waits.enter(&running(1, 7), &[queued(3, 9)], 1).is_ok());
+    }
+
+    #[test]
+    fn a_wait_for_one_of_two_is_hopeless_only_when_both_are() {
+        let mut waits = Waits::default();
+        assert!(waits.enter(&running(1, 7), &[queued(2, 7), task(3)], 1).is_ok());
+        assert!(waits.enter(&running(4, 8), &[queued(5, 8), task(3)], 2).is_err());
+        assert!(waits.enter(&running(4, 8), &[queued(5, 8), queued(6, 8)], 1).is_err());
+    }
+
+    #[test]
+    fn shared_calls_overlap_and_so_do_not_wait() {
+        let mut waits = Waits::default();
+        let reading = Fake { shared: true, ..running(1, 7) };
+        let read = Fake { shared: true, ..queued(2, 7) };
+        assert!(waits.enter(&reading, &[read], 1).is_ok());
+        assert!(waits.enter(&reading, &[queued(3, 7)], 1).is_err());
+    }
+
+    #[test]
+    fn ten_thousand_nested_waits_are_searched_without_recursion() {
+        let mut waits = Waits::default();
+        for n in 0..10_000 {
+            assert!(waits.enter(&task(n), &[task(n + 1)], 1).is_ok());
+        }
+        assert!(waits.enter(&task(10_000), &[task(0)], 1).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! What `#[remote]` wrote down about a function, a class or a method.
+
+/// A function, constructor or method as its author wrote it.
+#[derive(Debug)]
+pub struct Definition {
+    /// The full path, with the functions that enclose it.
+    pub path: fn() -> &'static str,
+    /// The name: `add`, `Counter` or `Counter.increment`.
+    pub name: &'static str,
+    /// The source file.
+    pub file: &'static str,
+    /// The line of the name, from 1.
+    pub line: u32,
+    /// The column of the name, from 1.
+    pub column: u32,
+    /// A hash of the name, the parameters' types and the output.
+    pub signature: u64,
+    /// The doc comment.
+    pub docs: &'static str,
+    /// The parameters, without `self`.
+    pub params: &'static [Parameter],
+    /// The output as written.
+    pub output: &'static str,
+    /// Whether it is an `async fn`.
+    pub is_async: bool,
+    /// Whether it yields a stream.
+    pub is_stream: bool,
+    /// Whether it takes `self`.
+    pub has_receiver: bool,
+}
+
+impl Definition {
+    /// The definition of what the runtime makes itself, such as `put`.
+    pub const fn internal(name: &'static str) -> Self {
+        Self {
+            path: || "mobula",
+            name,
+            file: "",
+            line: 0,
+            column: 0,
+            signature: 0,
+            docs: "",
+            params: &[],
+            output: "",
+            is_async: false,
+            is_stream: false,
+            has_receiver: false,
+        }
+    }
+
+    /// What tells functions apart: path, line, column and signature.
+    pub fn identity(&self) -> (&'static str, u32, u32, u64) {
+        ((self.path)(), self.line, self.column, self.signature)
+    }
+}
+
+/// A parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type as written.
+    pub ty: &'static str,
+}
+
+/// A class: its constructor and its remote methods.
+#[derive(Debug)]
+pub struct ClassDefinition {
+    /// `new`, under the name of the class.
+    pub constructor: Definition,
+    /// The remote methods of the class's own impl.
+    pub methods: &'static [&'static Definition],
+    /// Whether it has an `async fn`.
+    pub is_async: bool,
+}

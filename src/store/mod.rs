@@ -1,0 +1,36 @@
+//! The object store: slots that a call fills once and any number of readers wait for.
+//!
+//! ```text
+//! ObjectRef ─┐                            ┌─ waiters: threads, wakers, calls that need the value
+//! ObjectRef ─┼─► Slot<T> { head, value } ─┤
+//! mailbox ───┘      │                     └─ job: the call itself, until it starts
+//!                   └ id ──► Table: an arena of generation-checked places
+//! ```
+//!
+//! A slot is the call and its result in one: it is born with the job inside, the job leaves it when
+//! the call starts (or is dropped when the call is cancelled), and whoever comes first completes it.
+//! Cancelling, timing out and shutting down are nothing but completing a slot from outside.
+//!
+//! Invariants:
+//! - a slot's state goes `EMPTY → READY | FAILED`, `READY → TAKEN`, and never back;
+//! - its value is written once, under the lock, before the state says so;
+//! - its value is read only through a counted ref, and moved out only by the last of them;
+//! - nobody is called back while a lock is held, and a callback never recurses into another;
+//! - an entry in the [`Table`] exists only for slots whose id somebody asked for.
+//!
+//! `unsafe` is allowed in this room alone; `slot.rs` says at each block why it holds.
+
+#![allow(unsafe_code)]
+
+mod count;
+mod meter;
+mod notify;
+mod slot;
+mod table;
+
+pub(crate) use count::Tally;
+pub(crate) use meter::{Meter, charge, settle};
+pub(crate) use notify::{Listener, Waiter, defer_drop, notify};
+pub use slot::LocalFuture;
+pub(crate) use slot::{Built, Counted, Head, Job, Object, Progress, Seat, Slot, live};
+pub(crate) use table::Table;

@@ -1,0 +1,159 @@
+//! Telling waiters, and dropping long chains, without recursion.
+//!
+//! A failed call fails all that depend on it, and those fail what depends on them: told by recursion,
+//! 100,000 calls in a row would exhaust the stack. So the first notice on a thread opens a queue, and
+//! notices that arise meanwhile join it. Dropping works the same way, below a small depth.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+/// Somebody who waits for objects.
+pub(crate) trait Listener: Send + Sync {
+    /// An object is ready or has failed; `token` is the one given with the wait.
+    fn ready(&self, token: usize, failed: bool);
+}
+
+/// One wait of one listener.
+pub(crate) struct Waiter {
+    pub(crate) listener: Arc<dyn Listener>,
+    pub(crate) token: usize,
+}
+
+struct Notice {
+    waiter: Waiter,
+    failed: bool,
+}
+
+thread_local! {
+    static NOTICES: RefCell<Option<Vec<Notice>>> = const { RefCell::new(None) };
+    static DROPS: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
+    static DROP_DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Tells the waiters of one object, in the order in which they came.
+pub(crate) fn notify(waiters: impl IntoIterator<Item = Waiter>, failed: bool) {
+    let notices = waiters.into_iter().map(|waiter| Notice { waiter, failed });
+    let nested = NOTICES.with_borrow_mut(|queue| match queue {
+        Some(queue) => {
+            queue.extend(notices);
+            None
+        }
+        None => {
+            *queue = Some(Vec::new());
+            Some(notices)
+        }
+    });
+    let Some(notices) = nested else { return };
+    let close = CloseOnUnwind;
+    for Notice { waiter, failed } in notices {
+        waiter.listener.ready(waiter.token, failed);
+    }
+    loop {
+        let batch = NOTICES.with_borrow_mut(|queue| queue.as_mut().map(std::mem::take));
+        let batch = batch.unwrap_or_default();
+        if batch.is_empty() {
+            break;
+        }
+        for Notice { waiter, failed } in batch {
+            waiter.listener.ready(waiter.token, failed);
+        }
+    }
+    drop(close);
+}
+
+/// Closes the queue at the end, also when a listener panics.
+struct CloseOnUnwind;
+
+impl Drop for CloseOnUnwind {
+    fn drop(&mut self) {
+        NOTICES.set(None);
+    }
+}
+
+/// Below this depth a value is dropped in place; deeper ones wait for the outermost drop to return.
+const DROP_DEPTH_MAX: usize = 32;
+
+/// Drops a value that may hold the last ref to an object that holds the last ref to another…
+pub(crate) fn defer_drop<T: 'static>(value: T) {
+    if !std::mem::needs_drop::<T>() {
+        return;
+    }
+    // On a thread that is ending, its locals are gone: drop in place then.
+    let Ok(depth) = DROP_DEPTH.try_with(Cell::get) else { return drop(value) };
+    if depth >= DROP_DEPTH_MAX {
+        let mut value = Some(value);
+        let _ = DROPS.try_with(|drops| {
+            if let Some(value) = value.take() {
+                drops.borrow_mut().push(Box::new(value));
+            }
+        });
+        return;
+    }
+    let inside = Depth(depth);
+    let _ = DROP_DEPTH.try_with(|cell| cell.set(depth + 1));
+    drop(value);
+    if depth == 0 {
+        while let Ok(Some(next)) = DROPS.try_with(|drops| drops.borrow_mut().pop()) {
+            drop(next);
+        }
+    }
+    drop(inside);
+}
+
+struct Depth(usize);
+
+impl Drop for Depth {
+    fn drop(&mut self) {
+        let _ = DROP_DEPTH.try_with(|cell| cell.set(self.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    struct Chain {
+        next: Option<Arc<Chain>>,
+        seen: Arc<Mutex<usize>>,
+    }
+
+    impl Listener for Chain {
+        fn ready(&self, token: usize, failed: bool) {
+            *self.seen.lock().expect("no panic while held") += 1;
+            if let Some(next) = self.next.clone() {
+                notify([Waiter { listener: next, token }], failed);
+            }
+        }
+    }
+
+    #[test]
+    fn a_chain_of_notices_needs_no_stack() {
+        let seen = Arc::new(Mutex::new(0));
+        let mut chain = Arc::new(Chain { next: None, seen: seen.clone() });
+        let mut all = vec![chain.clone()];
+        for _ in 1..100_000 {
+            chain = Arc::new(Chain { next: Some(chain), seen: seen.clone() });
+            all.push(chain.clone());
+        }
+        notify([Waiter { listener: chain, token: 0 }], true);
+        assert_eq!(*seen.lock().expect("no panic while held"), 100_000);
+        // Dropped from the outside in, so that the test's own chain does not recurse.
+        while all.pop().is_some() {}
+    }
+
+    #[test]
+    fn a_chain_of_drops_needs_no_stack() {
+        struct Node(Option<Box<Node>>);
+        impl Drop for Node {
+            fn drop(&mut self) {
+                if let Some(next) = self.0.take() {
+                    defer_drop(next);
+                }
+            }
+        }
+        defer_drop((0..1_000_000).fold(Node(None), |inner, _| Node(Some(Box::new(inner)))));
+    }
+}

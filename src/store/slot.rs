@@ -1,0 +1,674 @@
+//! One object: the call that makes it, who waits for it, and its value.
+
+use std::any::Any;
+use std::cell::{RefCell, UnsafeCell};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Instant;
+
+use super::count::Tally;
+use super::meter::{charge, settle};
+use super::notify::{Waiter, defer_drop, notify};
+use super::table::Table;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{ActorId, CallerId, ObjectId, WorkerId};
+use crate::spec::{Definition, Retry};
+
+/// A future that stays on its thread.
+pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// Where an attempt finds the state it works on.
+pub(crate) enum Seat<'a> {
+    /// A function: there is none.
+    Free,
+    /// An actor on a thread of its own.
+    Exclusive(&'a mut dyn Any),
+    /// An actor whose `&self` methods overlap on several threads.
+    Shared(&'a dyn Any),
+    /// An actor on a shared arbiter; the host lends it only where the borrow holds.
+    Local(&'a Rc<RefCell<Box<dyn Any + Send>>>),
+    /// A constructor: it leaves the new state here.
+    Vacant(&'a mut Option<Built>),
+}
+
+/// A state fresh from its constructor.
+pub(crate) enum Built {
+    /// For one thread at a time.
+    Own(Box<dyn Any + Send>),
+    /// For several at once.
+    Shared(Box<dyn Any + Send + Sync>),
+}
+
+/// How an attempt ended.
+pub(crate) enum Progress {
+    /// The slot is complete.
+    Done,
+    /// The user's code returned `Err`, or an argument could not be had.
+    Failed(Error),
+    /// To be polled on; says how it ended.
+    Pending(LocalFuture<'static, Progress>),
+}
+
+/// The user's code with its arguments, untyped.
+pub(crate) trait Job: Send {
+    /// Runs the code once. Arguments are kept for another attempt unless this is the `last`.
+    fn attempt(&mut self, slot: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress;
+    /// Whether it needs the state for itself.
+    fn is_exclusive(&self) -> bool;
+    /// What it occupies while queued, in bytes; the same each time until it starts.
+    fn bytes(&self) -> usize;
+}
+
+/// What a call was told beyond its arguments.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    /// How often it is tried; `None` leaves it to the class.
+    pub(crate) retry: Option<Retry>,
+    /// When it is to have ended.
+    pub(crate) deadline: Option<Instant>,
+    /// The calls it made, to be cancelled with it.
+    pub(crate) children: Vec<Weak<dyn Object>>,
+    /// How long `children` may get before those that are gone are dropped.
+    children_max: usize,
+}
+
+/// Who waits; most objects have one waiter, which needs no allocation.
+#[derive(Default)]
+pub(crate) enum Waiters {
+    #[default]
+    None,
+    One(Waiter),
+    Many(Vec<Waiter>),
+}
+
+impl Waiters {
+    fn push(&mut self, waiter: Waiter) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(waiter),
+            Self::One(first) => Self::Many(vec![first, waiter]),
+            Self::Many(mut all) => {
+                all.push(waiter);
+                Self::Many(all)
+            }
+        };
+    }
+
+    fn forget(&mut self, listener: *const ()) {
+        let is_it = |waiter: &Waiter| Arc::as_ptr(&waiter.listener).cast() == listener;
+        match self {
+            Self::One(waiter) if is_it(waiter) => *self = Self::None,
+            Self::Many(all) => all.retain(|waiter| !is_it(waiter)),
+            Self::None | Self::One(_) => {}
+        }
+    }
+}
+
+/// The part of a slot that only its lock opens.
+#[derive(Default)]
+pub(crate) struct Control {
+    job: Option<Box<dyn Job>>,
+    waiters: Waiters,
+    terms: Option<Box<Terms>>,
+}
+
+const EMPTY: u8 = 0;
+const READY: u8 = 1;
+const FAILED: u8 = 2;
+const TAKEN: u8 = 3;
+
+/// Flag: the call is to stop.
+const CANCELLED: u8 = 1;
+/// Flag: somebody read the failure.
+const SEEN: u8 = 2;
+/// Flag: the job has left the slot.
+const STARTED: u8 = 4;
+/// Flag: the job needs its actor's state for itself.
+const EXCLUSIVE: u8 = 8;
+
+/// The part of a slot that does not depend on its type.
+pub(crate) struct Head {
+    state: AtomicU8,
+    flags: AtomicU8,
+    /// Counted refs. Only who holds the last one may move the value out.
+    users: AtomicU32,
+    definition: &'static Definition,
+    /// The actor whose method this is.
+    actor: Option<ActorId>,
+    /// Who made the call.
+    caller: Option<CallerId>,
+    control: Mutex<Control>,
+    id: OnceLock<Registered>,
+}
+
+struct Registered {
+    id: ObjectId,
+    table: Weak<Table<dyn Object>>,
+}
+
+/// An object of any type.
+pub(crate) trait Object: Any + Send + Sync {
+    /// What does not depend on the type.
+    fn head(&self) -> &Head;
+    /// Completes the slot with an error; `false` if it was complete already.
+    fn fail(&self, error: Error) -> bool;
+    /// The error, if it failed.
+    fn error(&self) -> Option<&Error>;
+    /// For a downcast by reference.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// The object of a call or a `put`, and its value once there is one.
+pub(crate) struct Slot<T: 'static> {
+    head: Head,
+    value: UnsafeCell<Option<Result<T>>>,
+}
+
+// SAFETY: the value is written once, under the lock of `control`, before `state` leaves `EMPTY`
+// (release); it is read only after `state` was seen as `READY` or `FAILED` (acquire), shared between
+// threads as `&T` (hence `T: Sync`), and moved out to another thread (hence `T: Send`) only by the
+// holder of the last counted ref, see `Counted::take`.
+unsafe impl<T: Send + Sync> Sync for Slot<T> {}
+
+/// Slots that exist in this process.
+static LIVE: Tally = Tally::new();
+
+impl Head {
+    fn lock(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What makes the object.
+    pub(crate) fn definition(&self) -> &'static Definition {
+        self.definition
+    }
+
+    /// The actor that makes it, if one does.
+    pub(crate) fn actor(&self) -> Option<ActorId> {
+        self.actor
+    }
+
+    /// Who made the call.
+    pub(crate) fn caller(&self) -> Option<CallerId> {
+        self.caller
+    }
+
+    /// Whether the call needs its actor's state for itself.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & EXCLUSIVE != 0
+    }
+
+    /// Whether there is a value or an error.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.state.load(Ordering::Acquire) != EMPTY
+    }
+
+    /// Whether there is an error.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.load(Ordering::Acquire) == FAILED
+    }
+
+    /// Whether the call is to stop.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & CANCELLED != 0
+    }
+
+    /// Tells the call to stop, if it can hear.
+    pub(crate) fn set_cancelled(&self) {
+        self.flags.fetch_or(CANCELLED, Ordering::Relaxed);
+    }
+
+    /// Whether the call has left its queue.
+    pub(crate) fn has_started(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & STARTED != 0
+    }
+
+    /// Notes that somebody learned of the failure.
+    pub(crate) fn set_seen(&self) {
+        self.flags.fetch_or(SEEN, Ordering::Relaxed);
+    }
+
+    /// How many counted refs there are.
+    pub(crate) fn users(&self) -> u32 {
+        self.users.load(Ordering::Acquire)
+    }
+
+    /// Takes the job out to run it; `None` if the call was cancelled or is running already.
+    pub(crate) fn start(&self) -> Option<(Box<dyn Job>, Option<Retry>)> {
+        let mut control = self.lock();
+        let job = control.job.take()?;
+        self.flags.fetch_or(STARTED, Ordering::Relaxed);
+        let retry = control.terms.as_ref().and_then(|terms| terms.retry);
+        drop(control);
+        settle(job.bytes());
+        Some((job, retry))
+    }
+
+    /// Has `waiter` told when the object is complete; gives it back if it is so already.
+    pub(crate) fn listen(&self, waiter: Waiter) -> Option<Waiter> {
+        if self.is_complete() {
+            return Some(waiter);
+        }
+        let mut control = self.lock();
+        if self.is_complete() {
+            return Some(waiter);
+        }
+        control.waiters.push(waiter);
+        None
+    }
+
+    /// Forgets the waits of `listener`.
+    pub(crate) fn unlisten(&self, listener: *const ()) {
+        if !self.is_complete() {
+            let mut control = self.lock();
+            control.waiters.forget(listener);
+        }
+    }
+
+    /// Sets how often the call is tried.
+    pub(crate) fn set_retry(&self, retry: Retry) {
+        self.lock().terms.get_or_insert_default().retry = Some(retry);
+    }
+
+    /// Sets when the call is to have ended.
+    pub(crate) fn set_deadline(&self, deadline: Instant) {
+        self.lock().terms.get_or_insert_default().deadline = Some(deadline);
+    }
+
+    /// When the call is to have ended.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.lock().terms.as_ref().and_then(|terms| terms.deadline)
+    }
+
+    /// Notes a call that this one made; `false` if this one was cancelled before.
+    pub(crate) fn adopt(&self, child: &Arc<dyn Object>) -> bool {
+        let mut control = self.lock();
+        let terms = control.terms.get_or_insert_default();
+        if terms.children.len() >= terms.children_max.max(16) {
+            terms.children.retain(|child| {
+                child.upgrade().is_some_and(|child| !child.head().is_complete())
+            });
+            terms.children_max = terms.children.len() * 2;
+        }
+        terms.children.push(Arc::downgrade(child));
+        !self.is_cancelled()
+    }
+
+    fn children(&self) -> Vec<Weak<dyn Object>> {
+        let mut control = self.lock();
+        control.terms.as_mut().map(|terms| std::mem::take(&mut terms.children)).unwrap_or_default()
+    }
+
+    /// The object's id, made when first asked for.
+    pub(crate) fn id(
+        &self,
+        this: &Weak<dyn Object>,
+        owner: WorkerId,
+        table: &Arc<Table<dyn Object>>,
+    ) -> ObjectId {
+        let make = || Registered {
+            id: ObjectId { owner, place: table.insert(this.clone()) },
+            table: Arc::downgrade(table),
+        };
+        self.id.get_or_init(make).id
+    }
+}
+
+impl fmt::Debug for dyn Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "object of `{}`", self.head().definition.name)
+    }
+}
+
+impl dyn Object {
+    /// Completes the call with `error`, and the calls that it made with it.
+    pub(crate) fn cancel(&self, error: &Error) {
+        self.head().set_cancelled();
+        self.fail(error.clone());
+        let mut rest = self.head().children();
+        while let Some(child) = rest.pop() {
+            let Some(child) = child.upgrade() else { continue };
+            child.head().set_cancelled();
+            child.fail(error.clone());
+            rest.extend(child.head().children());
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Slot<T> {
+    /// A slot whose value is there.
+    pub(crate) fn full(definition: &'static Definition, value: T) -> Arc<Self> {
+        LIVE.add(1);
+        let head = Head::new(definition, None, READY);
+        Arc::new(Self { head, value: UnsafeCell::new(Some(Ok(value))) })
+    }
+
+    /// A slot that `job` will fill.
+    pub(crate) fn of_job(
+        definition: &'static Definition,
+        caller: CallerId,
+        actor: Option<ActorId>,
+        job: Box<dyn Job>,
+    ) -> Arc<Self> {
+        charge(job.bytes());
+        LIVE.add(1);
+        let flags = if job.is_exclusive() { EXCLUSIVE } else { 0 };
+        let mut head = Head::new(definition, Some(job), EMPTY);
+        (head.actor, head.caller, head.flags) = (actor, Some(caller), AtomicU8::new(flags));
+        Arc::new(Self { head, value: UnsafeCell::new(None) })
+    }
+
+    /// A slot that somebody will complete.
+    pub(crate) fn empty(definition: &'static Definition) -> Arc<Self> {
+        LIVE.add(1);
+        Arc::new(Self { head: Head::new(definition, None, EMPTY), value: UnsafeCell::new(None) })
+    }
+
+    /// Completes the slot; `false`, and `result` dropped, if it was complete already.
+    pub(crate) fn complete(&self, result: Result<T>) -> bool {
+        let state = if result.is_ok() { READY } else { FAILED };
+        let mut control = self.head.lock();
+        if self.head.is_complete() {
+            drop(control);
+            defer_drop(result);
+            return false;
+        }
+        // SAFETY: `state` is `EMPTY`, so nobody reads the value yet, and the lock is held, so nobody
+        // else writes it; `state` never becomes `EMPTY` again.
+        unsafe { *self.value.get() = Some(result) };
+        self.head.state.store(state, Ordering::Release);
+        let waiters = std::mem::take(&mut control.waiters);
+        let job = control.job.take();
+        drop(control);
+        if let Some(job) = job {
+            settle(job.bytes());
+            defer_drop(job);
+        }
+        match waiters {
+            Waiters::None => {}
+            Waiters::One(waiter) => notify([waiter], state == FAILED),
+            Waiters::Many(all) => notify(all, state == FAILED),
+        }
+        true
+    }
+}
+
+impl Head {
+    fn new(definition: &'static Definition, job: Option<Box<dyn Job>>, state: u8) -> Self {
+        Self {
+            state: AtomicU8::new(state),
+            flags: AtomicU8::new(0),
+            users: AtomicU32::new(0),
+            definition,
+            actor: None,
+            caller: None,
+            control: Mutex::new(Control { job, ..Control::default() }),
+            id: OnceLock::new(),
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Object for Slot<T> {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn fail(&self, error: Error) -> bool {
+        self.complete(Err(error))
+    }
+
+    fn error(&self) -> Option<&Error> {
+        if !self.head.has_failed() {
+            return None;
+        }
+        // SAFETY: the state is `FAILED` (acquire), after which the value is never written nor moved.
+        match unsafe { &*self.value.get() } {
+            Some(Err(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl<T: 'static> Drop for Slot<T> {
+    fn drop(&mut self) {
+        LIVE.add(-1);
+        if let Some(registered) = self.head.id.get()
+            && let Some(table) = registered.table.upgrade()
+        {
+            table.remove(registered.id.place);
+        }
+        let control = self.head.control.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(job) = control.job.take() {
+            settle(job.bytes());
+            defer_drop(job);
+        }
+        match self.value.get_mut().take() {
+            Some(Err(error)) => log_unread(&self.head, &error),
+            Some(Ok(value)) => defer_drop(value),
+            None => {}
+        }
+    }
+}
+
+/// A failure that nobody read is said once; that it was cancelled or shut down is no news.
+fn log_unread(head: &Head, error: &Error) {
+    let quiet = matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Shutdown);
+    if !quiet && head.flags.load(Ordering::Relaxed) & SEEN == 0 {
+        tracing::warn!(target: "mobula", "nobody read the failure of `{}`: {error:?}", head.definition.name);
+    }
+}
+
+/// How many slots exist in this process.
+pub(crate) fn live() -> i64 {
+    LIVE.sum()
+}
+
+/// A ref that counts: while one exists the value stays, and only the last one can move it out.
+pub(crate) struct Counted<O: Object + ?Sized>(Arc<O>);
+
+impl<O: Object + ?Sized> Counted<O> {
+    /// The first ref to an object that nobody else can reach yet, or one more beside another.
+    pub(crate) fn new(object: Arc<O>) -> Self {
+        object.head().users.fetch_add(1, Ordering::Relaxed);
+        Self(object)
+    }
+
+    /// A ref to an object that was found by its id; `None` if its value was moved out.
+    pub(crate) fn found(object: Arc<O>) -> Option<Self> {
+        let control = object.head().lock();
+        let taken = object.head().state.load(Ordering::Acquire) == TAKEN;
+        if !taken {
+            object.head().users.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(control);
+        (!taken).then(|| Self(object))
+    }
+
+    /// The object, uncounted: it may be completed and waited for, but not read.
+    pub(crate) fn object(&self) -> &Arc<O> {
+        &self.0
+    }
+}
+
+impl<O: Object + ?Sized> Clone for Counted<O> {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
+    }
+}
+
+impl<O: Object + ?Sized> Drop for Counted<O> {
+    fn drop(&mut self) {
+        self.0.head().users.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl<T: Send + Sync + 'static> Counted<Slot<T>> {
+    /// The value or the error, if it is complete. Whoever reads an error has seen it.
+    pub(crate) fn value(&self) -> Option<std::result::Result<&T, &Error>> {
+        match self.0.head.state.load(Ordering::Acquire) {
+            // SAFETY: the state says that the value was written and, since this ref is counted and
+            // lives as long as the borrow, `take` cannot have moved it nor move it meanwhile.
+            READY => match unsafe { &*self.0.value.get() } {
+                Some(Ok(value)) => Some(Ok(value)),
+                _ => None,
+            },
+            FAILED => {
+                self.0.head.set_seen();
+                self.0.error().map(Err)
+            }
+            _ => None,
+        }
+    }
+
+    /// Moves the value out if this is the last counted ref and the value is there.
+    pub(crate) fn take(self) -> std::result::Result<T, Self> {
+        let head = &self.0.head;
+        let control = head.lock();
+        let last = head.users.load(Ordering::Relaxed) == 1;
+        if !last || head.state.load(Ordering::Acquire) != READY {
+            drop(control);
+            return Err(self);
+        }
+        // Refs that were dropped on other threads have done their reading.
+        fence(Ordering::Acquire);
+        head.state.store(TAKEN, Ordering::Release);
+        // SAFETY: this is the only counted ref; a new one can be had from another (there is none) or
+        // by id through `found`, which needs the lock held here and then sees `TAKEN`. Uncounted
+        // holders never read a value. So nobody else reads it now or later.
+        let value = unsafe { (*self.0.value.get()).take() };
+        drop(control);
+        match value {
+            Some(Ok(value)) => Ok(value),
+            _ => unreachable!("a slot that is ready holds a value"),
+        }
+    }
+}
+
+impl<O: Object + ?Sized> fmt::Debug for Counted<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ref to the result of `{}`", self.0.head().definition.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+
+    use super::super::notify::Listener;
+    use super::*;
+
+    static TEST: Definition = Definition::internal("test");
+
+    struct Told(AtomicUsize);
+
+    impl Listener for Told {
+        fn ready(&self, token: usize, _failed: bool) {
+            self.0.fetch_add(token, Ordering::Relaxed);
+        }
+    }
+
+    fn wait(told: &Arc<Told>, token: usize) -> Waiter {
+        Waiter { listener: told.clone(), token }
+    }
+
+    #[test]
+    fn the_first_completion_wins_and_tells_each_waiter_once() {
+        let slot = Slot::<String>::empty(&TEST);
+        let told = Arc::new(Told(AtomicUsize::new(0)));
+        assert!(slot.head().listen(wait(&told, 1)).is_none());
+        assert!(slot.head().listen(wait(&told, 10)).is_none());
+        assert!(slot.complete(Ok("first".into())));
+        assert!(!slot.fail(Error::new(ErrorKind::Cancelled, "late")));
+        assert!(slot.head().listen(wait(&told, 100)).is_some());
+        assert_eq!(told.0.load(Ordering::Relaxed), 11);
+        assert_eq!(Counted::new(slot).value().and_then(std::result::Result::ok).map(String::as_str), Some("first"));
+    }
+
+    #[test]
+    fn only_the_last_ref_moves_the_value_out() {
+        let first = Counted::new(Slot::full(&TEST, vec![1, 2, 3]));
+        let second = first.clone();
+        let first = first.take().expect_err("another ref holds it");
+        assert_eq!(first.value().and_then(std::result::Result::ok), Some(&vec![1, 2, 3]));
+        drop(second);
+        let object = first.object().clone();
+        assert_eq!(first.take().ok(), Some(vec![1, 2, 3]));
+        assert!(Counted::found(object).is_none());
+    }
+
+    #[test]
+    fn readers_and_completers_on_many_threads_agree() {
+        let rounds = if cfg!(miri) { 3 } else { 300 };
+        for round in 0..rounds {
+            let slot = Slot::<Box<u64>>::empty(&TEST);
+            let told = Arc::new(Told(AtomicUsize::new(0)));
+            thread::scope(|scope| {
+                for n in 0..2 {
+                    let slot = &slot;
+                    scope.spawn(move || slot.complete(Ok(Box::new(round * 2 + n))));
+                }
+                for _ in 0..2 {
+                    let (slot, told) = (slot.clone(), told.clone());
+                    scope.spawn(move || {
+                        if let Some(waiter) = slot.head().listen(wait(&told, 1)) {
+                            waiter.listener.ready(waiter.token, false);
+                        }
+                        let counted = Counted::new(slot);
+                        let copy = counted.value().and_then(std::result::Result::ok).cloned();
+                        assert!(copy.is_none_or(|value| *value / 2 == round));
+                    });
+                }
+            });
+            assert_eq!(told.0.load(Ordering::Relaxed), 2);
+            assert!(Counted::new(slot).take().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_dropped_ref_has_done_its_reading_before_the_value_moves() {
+        let rounds = if cfg!(miri) { 5 } else { 1_000 };
+        for _ in 0..rounds {
+            let mine = Counted::new(Slot::full(&TEST, String::from("value")));
+            let other = mine.clone();
+            thread::scope(|scope| {
+                scope.spawn(move || {
+                    assert_eq!(other.value().and_then(std::result::Result::ok).map(String::len), Some(5));
+                });
+                let mut mine = mine;
+                loop {
+                    match mine.take() {
+                        Ok(value) => break assert_eq!(value, "value"),
+                        Err(back) => mine = back,
+                    }
+                    thread::yield_now();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn an_id_is_made_once_and_freed_with_the_slot() {
+        let table: Arc<Table<dyn Object>> = Arc::default();
+        let slot = Slot::full(&TEST, 7);
+        let object: Arc<dyn Object> = slot.clone();
+        let weak = Arc::downgrade(&object);
+        let id = object.head().id(&weak, WorkerId(0), &table);
+        assert_eq!(object.head().id(&weak, WorkerId(0), &table), id);
+        assert_eq!(table.len(), 1);
+        drop((slot, object));
+        assert_eq!(table.len(), 0);
+        assert!(table.get(id.place).is_none());
+    }
+
+    #[test]
+    fn a_hot_struct_stays_small() {
+        assert!(size_of::<Slot<i64>>() <= 176, "{}", size_of::<Slot<i64>>());
+    }
+}

@@ -1,0 +1,47 @@
+//! For tests of programs that use Mobula: what is left over.
+
+use std::time::{Duration, Instant};
+
+use crate::api::session;
+use crate::store;
+
+/// What exists in this process now, beyond what was there before any session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leftovers {
+    /// Actors that have not ended.
+    pub actors: usize,
+    /// Objects that have not been dropped.
+    pub objects: usize,
+    /// Threads of the session, other than those that serve it as a whole.
+    pub threads: usize,
+}
+
+impl Leftovers {
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Counts the live actors, objects and threads of this process, giving what is ending a moment (at most
+/// 2 s) to do so.
+///
+/// Idle members of the function pool count as threads until they go, 100 ms after their last task.
+pub fn leftovers() -> Leftovers {
+    let until = Instant::now() + Duration::from_secs(2);
+    loop {
+        let (threads, actors, _) = session::current().map_or((0, 0, 0), |session| session.counts());
+        let objects = usize::try_from(store::live()).unwrap_or(0);
+        let left = Leftovers { actors, objects, threads };
+        if left.is_empty() || Instant::now() >= until {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The most threads that the session had at once for tasks and actors; 0 without a session.
+pub fn threads_peak() -> usize {
+    session::current().map_or(0, |session| session.threads_peak())
+}

@@ -1,0 +1,161 @@
+//! Value ↔ bytes: [`Value`] says what can travel, [`encode`] and [`decode`] make it travel.
+//!
+//! ```text
+//! value ──serde──► MessagePack bytes  +  the refs and handles found inside, kept alive
+//! ```
+//!
+//! A ref or handle inside a value is written as its id, and only inside [`encode`]: any other
+//! serialiser gets an error, since nobody would count that copy. While the bytes live, the
+//! [`Encoded`] keeps what they name alive. Values that stay in their process never come here.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What can be an argument or a result: it may cross threads and, as bytes, processes.
+///
+/// Blanket-implemented; derive serde's `Serialize` and `Deserialize` for your own types.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument or a result of a remote call",
+    label = "not a Mobula value",
+    note = "a value is `Send + Sync + 'static` and can be serialised: `#[derive(Serialize, Deserialize)]`"
+)]
+pub trait Value: Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Value for T {}
+
+/// Nesting beyond this is refused: a deeper value would exhaust the stack of whoever reads it.
+const DEPTH_MAX: usize = 64;
+
+/// Something that a ref or handle inside a value stands for, kept alive while its bytes are.
+pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
+
+/// A value as bytes, with what those bytes name.
+#[derive(Clone)]
+pub(crate) struct Encoded {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) kept: Vec<Kept>,
+}
+
+thread_local! {
+    /// The refs and handles met so far by the `encode` that runs on this thread, if one does.
+    static SCOPE: RefCell<Option<Vec<Kept>>> = const { RefCell::new(None) };
+    /// Whether a `decode` runs on this thread.
+    static READING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Restores the scope of an outer `encode` also when a user's `serialize` panics.
+struct Scope(Option<Vec<Kept>>);
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        SCOPE.set(self.0.take());
+    }
+}
+
+struct Reading(bool);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        READING.set(self.0);
+    }
+}
+
+/// Turns a value into bytes; `Encode` if its own `Serialize` fails.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Encoded> {
+    let outer = Scope(SCOPE.replace(Some(Vec::new())));
+    let bytes = rmp_serde::to_vec(value)
+        .map_err(|error| Error::new(ErrorKind::Encode, error.to_string()))?;
+    let kept = SCOPE.take().unwrap_or_default();
+    drop(outer);
+    Ok(Encoded { bytes, kept })
+}
+
+/// Turns bytes into a value; `Decode` if they are not such a value, or nested too deeply.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let _outer = Reading(READING.replace(true));
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    reader.set_max_depth(DEPTH_MAX);
+    T::deserialize(&mut reader).map_err(|error| Error::new(ErrorKind::Decode, error.to_string()))
+}
+
+/// How a ref or handle serialises itself: its id, noting what keeps it alive.
+pub(crate) fn write_counted<I: Serialize, S: Serializer>(
+    id: I,
+    kept: Kept,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    let inside = SCOPE.with_borrow_mut(|scope| scope.as_mut().map(|all| all.push(kept)).is_some());
+    if inside {
+        id.serialize(serializer)
+    } else {
+        Err(serde::ser::Error::custom(
+            "an ObjectRef or ActorHandle can be serialised by Mobula only, which counts it",
+        ))
+    }
+}
+
+/// How a ref or handle reads its id.
+pub(crate) fn read_counted<'de, I: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<I, D::Error> {
+    if READING.get() {
+        I::deserialize(deserializer)
+    } else {
+        Err(serde::de::Error::custom(
+            "an ObjectRef or ActorHandle can be deserialised by Mobula only, which counts it",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+    struct Row {
+        name: String,
+        cells: Vec<Option<f64>>,
+    }
+
+    #[test]
+    fn a_struct_comes_back() {
+        let row = Row { name: "a".into(), cells: vec![Some(1.5), None] };
+        let encoded = encode(&row).expect("encodes");
+        assert!(encoded.kept.is_empty());
+        assert_eq!(decode::<Row>(&encoded.bytes).expect("decodes"), row);
+    }
+
+    #[test]
+    fn cut_and_changed_bytes_are_errors_or_values_never_panics() {
+        let row = Row { name: "some name".into(), cells: vec![Some(1.5), None, Some(-0.0)] };
+        let bytes = encode(&row).expect("encodes").bytes;
+        for length in 0..bytes.len() {
+            assert_eq!(
+                decode::<Row>(&bytes[..length]).expect_err("cut short").kind(),
+                ErrorKind::Decode
+            );
+        }
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << bit;
+                let _ = decode::<Row>(&changed);
+            }
+        }
+    }
+
+    #[test]
+    fn too_deep_is_an_error() {
+        #[derive(Serialize, serde::Deserialize)]
+        struct Deep(Vec<Deep>);
+        let deep = (0..500).fold(Deep(Vec::new()), |inner, _| Deep(vec![inner]));
+        let bytes = encode(&deep).expect("encodes").bytes;
+        assert_eq!(decode::<Deep>(&bytes).err().expect("too deep").kind(), ErrorKind::Decode);
+    }
+}

@@ -1,0 +1,6 @@
+use mobula::remote;
+
+#[remote(isolation = "container")]
+fn work() {}
+
+fn main() {}

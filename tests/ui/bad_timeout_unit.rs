@@ -1,0 +1,6 @@
+use mobula::remote;
+
+#[remote(timeout = "30 seconds")]
+fn work() {}
+
+fn main() {}

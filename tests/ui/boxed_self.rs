@@ -1,0 +1,14 @@
+use mobula::remote;
+
+struct Counter;
+
+#[remote]
+impl Counter {
+    pub fn new() -> Self {
+        Self
+    }
+
+    pub fn finish(self: Box<Self>) {}
+}
+
+fn main() {}

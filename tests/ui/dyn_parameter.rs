@@ -1,0 +1,8 @@
+use mobula::remote;
+
+#[remote]
+fn show(x: &dyn std::fmt::Display) -> String {
+    x.to_string()
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use mobula::remote;
+
+#[remote]
+extern "C" fn foreign() {}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use mobula::remote;
+
+struct Counter;
+
+#[remote]
+impl Counter {
+    pub fn new() -> Self {
+        Self
+    }
+
+    pub fn increment(&mut self) {}
+}
+
+fn main() {
+    let counter = Counter::remote();
+    counter.increment();
+}

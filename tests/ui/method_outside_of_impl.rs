@@ -1,0 +1,10 @@
+use mobula::remote;
+
+struct Counter;
+
+impl Counter {
+    #[remote]
+    pub fn increment(&mut self) {}
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use mobula::remote;
+
+#[remote(max_restarts = 2)]
+fn work() {}
+
+fn main() {}

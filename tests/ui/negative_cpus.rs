@@ -1,0 +1,6 @@
+use mobula::remote;
+
+#[remote(num_cpus = -1)]
+fn work() {}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use mobula::remote;
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Unique;
+
+#[remote]
+fn take(_x: Unique) {}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use mobula::remote;
+
+#[derive(Clone)]
+struct Local;
+
+#[remote]
+fn take(_x: Local) {}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use mobula::remote;
+
+struct Local;
+
+#[remote]
+fn take(_x: &Local) {}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use mobula::remote;
+
+struct Local;
+
+#[remote]
+fn make() -> Local {
+    Local
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use mobula::remote;
+
+#[remote(resources = 2)]
+fn work() {}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use mobula::remote;
+
+#[remote]
+fn show() -> std::fmt::Result {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use mobula::remote;
+
+#[remote]
+fn serve() -> ! {
+    loop {}
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use mobula::remote;
+
+#[remote(isolation = "shared")]
+fn work() {}
+
+fn main() {}

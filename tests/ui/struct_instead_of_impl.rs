@@ -1,0 +1,8 @@
+use mobula::remote;
+
+#[remote]
+struct Counter {
+    value: i64,
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use mobula::remote;
+
+#[remote]
+trait Copies {
+    fn copy(&self) -> Self;
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use mobula::remote;
+
+#[remote]
+trait Holds {
+    type Held;
+    fn held(&self) -> u8;
+}
+
+fn main() {}

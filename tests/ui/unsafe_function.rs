@@ -1,0 +1,6 @@
+use mobula::remote;
+
+#[remote]
+unsafe fn danger() {}
+
+fn main() {}
