@@ -411,9 +411,11 @@ fn start_members(threads: usize, alive: &mpsc::Sender<()>) -> Addr<Member> {
 }
 
 /// A call: answered with its argument.
-#[derive(Message)]
-#[rtype(result = "u64")]
 struct Echo(u64);
+
+impl Message for Echo {
+    type Result = u64;
+}
 
 /// A sync actor, or one member of a pool.
 struct Member {
@@ -494,11 +496,13 @@ impl Actor for Caller {
 }
 
 /// Has a caller make the calls `echo(i)` for these `i`, and answers their sum.
-#[derive(Message)]
-#[rtype(result = "u64")]
 struct CallAll {
     callees: Vec<Addr<Member>>,
     calls: Range<u64>,
+}
+
+impl Message for CallAll {
+    type Result = u64;
 }
 
 impl Handler<CallAll> for Caller {

@@ -141,3 +141,82 @@ fn expanded(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::rewrite;
+    use crate::text::tidy;
+    use proc_macro2::TokenStream;
+    use quote::quote;
+
+    /// The output for an item, and the messages in it.
+    fn rewritten(options: TokenStream, item: TokenStream) -> (String, usize) {
+        let output = tidy(rewrite(options, item));
+        let mistakes = output.matches("compile_error!").count();
+        (output, mistakes)
+    }
+
+    #[test]
+    fn a_wrong_item_stays_and_nothing_is_generated() {
+        for item in [
+            quote!(pub fn first<T>(x: &mut T) -> &T { x }),
+            quote!(pub struct Counter { value: i64 }),
+            quote!(fn without_body();),
+            quote!(impl Counter { pub fn increment(self) {} }),
+            quote!(trait Tracked { async fn calls(&self); const X: u8; }),
+            quote!(impl<T> Tracked for Holder<T> {}),
+        ] {
+            let (output, mistakes) = rewritten(quote!(), item.clone());
+            assert!(mistakes > 0, "{output}");
+            let (kept, told) = output.split_at(output.find("::core::compile_error").expect("a mistake"));
+            assert_eq!(kept, tidy(item));
+            assert!(!told.contains("__private"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_option_leaves_the_rest_to_be_generated() {
+        let (output, mistakes) = rewritten(quote!(colour = 1, num_cpus = 2), quote!(fn add(x: i64) -> i64 { x }));
+        assert_eq!(mistakes, 1);
+        assert!(output.starts_with("fn add(x:i64) -> i64{x}"), "{output}");
+        assert!(output.contains("struct add{}") && output.contains(".num_cpus(2f64)"), "{output}");
+    }
+
+    #[test]
+    fn attributes_for_us_do_not_stay_in_the_item() {
+        let item = quote! {
+            impl Counter {
+                pub fn new() -> Self { Self }
+                #[remote(timeout = "1s")]
+                #[inline]
+                pub fn get(&self) {}
+                #[mobula::remote(timeout = "1s")]
+                fn private(&self) {}
+            }
+        };
+        let (output, mistakes) = rewritten(quote!(), item);
+        assert_eq!(mistakes, 1);
+        let item = "impl Counter{pub fn new() -> Self{Self}#[inline]pub fn get(&self){}fn private(&self){}}";
+        assert!(output.starts_with(item), "{output}");
+    }
+
+    #[test]
+    fn bodies_are_not_read() {
+        let (output, mistakes) = rewritten(quote!(), quote!(fn half_typed() { let x = self. ; => }));
+        assert_eq!(mistakes, 0, "{output}");
+        assert!(output.contains("struct half_typed{}"), "{output}");
+    }
+
+    #[test]
+    fn every_mistake_of_an_item_is_told() {
+        let item = quote! {
+            impl Counter {
+                pub async fn new() -> Self { Self }
+                pub fn remote(self) {}
+                pub fn first<T>(&self, x: impl Copy) -> &str {}
+            }
+        };
+        let (_, mistakes) = rewritten(quote!(num_cpus = -1), item);
+        assert_eq!(mistakes, 7);
+    }
+}

@@ -1,6 +1,7 @@
 //! The remote form of a class.
 
-use super::{call, method, scoped};
+use super::scope::scoped;
+use super::{call, method};
 use crate::model::Class;
 use crate::text;
 use proc_macro2::TokenStream;

@@ -1,6 +1,7 @@
 //! The remote form of a function.
 
-use super::{call, scoped};
+use super::call;
+use super::scope::scoped;
 use crate::model::Function;
 use crate::text;
 use proc_macro2::TokenStream;

@@ -1,6 +1,7 @@
 //! The remote form of a trait, and that a class implements it.
 
-use super::{method, scoped};
+use super::method;
+use super::scope::scoped;
 use crate::model::{Implementation, Trait};
 use crate::text;
 use proc_macro2::TokenStream;

@@ -1,6 +1,6 @@
 //! What can be called: a function, a constructor or a method.
 
-use super::{Docs, Output, Param, Shape, refuse_generics};
+use super::{Docs, Output, Param, Shape, generics};
 use crate::errors::Errors;
 use crate::options::Settings;
 use crate::text;
@@ -67,7 +67,7 @@ impl Call {
         site: &Site<'_>,
         errors: &mut Errors,
     ) -> Option<Self> {
-        let is_plain = refuse_generics(&signature.generics, site.kind, errors) & is_safe(signature, site, errors);
+        let is_plain = generics::refuse(&signature.generics, site.kind, errors) & is_safe(signature, site, errors);
         let receiver = Receiver::new(signature, errors);
         let params = Param::all(signature, site, errors);
         let output = Output::new(&signature.output, site, errors);

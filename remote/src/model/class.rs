@@ -1,7 +1,8 @@
 //! Remote classes.
 
 use super::call::Site;
-use super::{Call, Shape, lints, params, refuse_generics};
+use super::docs::lints;
+use super::{Call, Shape, generics, params};
 use crate::errors::Errors;
 use crate::options::{self, Place, Settings};
 use crate::parse::{Block, Member, MemberKind};
@@ -28,7 +29,7 @@ pub(crate) struct Class {
 impl Class {
     /// Checks a class; `None` if nothing can be expanded.
     pub(crate) fn new(block: &Block<ItemImpl>, settings: Settings, errors: &mut Errors) -> Option<Self> {
-        let is_plain = refuse_generics(&block.header.generics, "class", errors);
+        let is_plain = generics::refuse(&block.header.generics, "class", errors);
         let path = class_path(&block.header.self_ty, errors)?;
         let name = path.segments.last()?.ident.clone();
         let mut constructors = Vec::new();

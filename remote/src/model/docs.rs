@@ -1,4 +1,4 @@
-//! What is said about an item: docs, conditions, deprecation.
+//! What attributes say about an item: docs, conditions, deprecation, lint levels.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -62,6 +62,20 @@ impl Docs {
     }
 }
 
+/// The levels that attributes set for lints, without a promise that the lints fire. What is deprecated is allowed: the
+/// generated code of a deprecated item names it.
+pub(super) fn lints(attributes: &[Attribute]) -> Vec<Attribute> {
+    let has_name = |attribute: &&Attribute, names: &[&str]| names.iter().any(|name| attribute.path().is_ident(name));
+    let deprecated = attributes.iter().find(|attribute| has_name(attribute, &["deprecated"]));
+    let deprecated = deprecated.map(|_| syn::parse_quote!(#[allow(deprecated)]));
+    let levels = attributes.iter().filter(|attribute| has_name(attribute, &["allow", "expect"]));
+    let levels = levels.filter_map(|attribute| {
+        let levels = &attribute.meta.require_list().ok()?.tokens;
+        Some(syn::parse_quote!(#[allow(#levels)]))
+    });
+    levels.chain(deprecated).collect()
+}
+
 /// Whether a copy says it too: the text, and that the item is hidden.
 fn is_repeated(doc: &Meta) -> bool {
     match doc {
@@ -80,7 +94,8 @@ fn text(doc: &Meta) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Docs;
+    use super::{Docs, lints};
+    use quote::ToTokens;
     use syn::parse_quote;
 
     #[test]
@@ -105,5 +120,18 @@ mod tests {
         let docs = Docs::new(&[]);
         assert_eq!(docs.text(), "");
         assert_eq!(docs.or("Remote.").to_string(), docs.with("Remote.").to_string());
+    }
+
+    #[test]
+    fn lint_levels_are_repeated_and_expect_nothing() {
+        let item: syn::ItemFn = parse_quote! {
+            #[expect(clippy::all)]
+            #[deny(warnings)]
+            #[deprecated]
+            #[allow(unused)]
+            fn old() {}
+        };
+        let levels: Vec<_> = lints(&item.attrs).iter().map(|level| crate::text::tidy(level.to_token_stream())).collect();
+        assert_eq!(levels, ["#[allow(clippy::all)]", "#[allow(unused)]", "#[allow(deprecated)]"]);
     }
 }

@@ -118,3 +118,53 @@ fn item_of_iterator(path: &Path) -> Option<&Type> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Output, Shape, Site};
+    use crate::errors::Errors;
+    use crate::text::tidy;
+    use syn::parse_quote;
+
+    fn output(written: &str) -> (Option<(String, Shape)>, Vec<String>) {
+        let written: syn::ReturnType = syn::parse_str(written).expect("a return type");
+        let class = parse_quote!(Counter);
+        let mut errors = Errors::default();
+        let output = Output::new(&written, &Site { kind: "method", this: Some(&class) }, &mut errors);
+        (output.map(|output| (tidy(output.value), output.shape)), errors.messages())
+    }
+
+    #[test]
+    fn the_written_type_says_what_comes_back() {
+        for (written, value, shape) in [
+            ("", "()", Shape::Plain),
+            ("-> i64", "i64", Shape::Plain),
+            ("-> (Self, ObjectRef<u8>)", "(Counter, ObjectRef<u8>)", Shape::Plain),
+            ("-> Result<Vec<u8>, E>", "Vec<u8>", Shape::Fallible),
+            ("-> std::io::Result<(u8)>", "u8", Shape::Fallible),
+            ("-> Result<u8, &'static str>", "u8", Shape::Fallible),
+            ("-> impl Iterator<Item = u8>", "u8", Shape::Stream),
+            ("-> impl Send + ExactSizeIterator<Item = Vec<u8>> + '_", "Vec<u8>", Shape::Stream),
+        ] {
+            assert_eq!(output(written), (Some((value.to_owned(), shape)), Vec::new()), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_come_back_says_why() {
+        for (written, told) in [
+            ("-> &str", "return an owned value"),
+            ("-> Result<&str, E>", "return an owned value"),
+            ("-> Option<&str>", "only a whole parameter can be borrowed"),
+            ("-> impl Iterator<Item = &u8>", "return an owned value"),
+            ("-> fmt::Result", "write the value's type"),
+            ("-> impl Display", "write the type"),
+            ("-> Vec<impl Display>", "write the type"),
+            ("-> !", "leave out `-> !`"),
+        ] {
+            let (output, messages) = output(written);
+            assert_eq!((output, messages.len()), (None, 1), "{written}: {messages:?}");
+            assert!(messages[0].contains(told), "{written}: {messages:?}");
+        }
+    }
+}

@@ -162,3 +162,76 @@ fn is(token: &TokenTree, text: &str) -> bool {
         TokenTree::Group(_) | TokenTree::Literal(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Param, Passing, Site};
+    use crate::errors::Errors;
+    use crate::text::tidy;
+    use syn::parse_quote;
+
+    /// How a parameter of a type is passed, and what is wrong with it.
+    fn passing(ty: &str) -> (Option<String>, Vec<String>) {
+        let ty: syn::Type = syn::parse_str(ty).expect("a type");
+        let class = parse_quote!(inner::Counter);
+        let site = Site { kind: "method", this: Some(&class) };
+        let mut errors = Errors::default();
+        let passing = Passing::new(&ty, &site, &mut errors).map(|passing| match passing {
+            Passing::Owned(ty) => format!("owned {}", tidy(ty)),
+            Passing::Text(ty) => format!("text {}", tidy(ty)),
+            Passing::Slice(elem) => format!("slice of {}", tidy(elem)),
+            Passing::Borrowed(ty) => format!("borrowed {}", tidy(ty)),
+        });
+        (passing, errors.messages())
+    }
+
+    #[test]
+    fn the_written_type_says_how_an_argument_is_passed() {
+        for (ty, expected) in [
+            ("i64", "owned i64"),
+            ("(String)", "owned String"),
+            ("ObjectRef<u8>", "owned ObjectRef<u8>"),
+            ("Vec<Self>", "owned Vec<inner::Counter>"),
+            ("Cow<'static, str>", "owned Cow<'static, str>"),
+            ("&str", "text str"),
+            ("&(str)", "text str"),
+            ("&'_ str", "text str"),
+            ("&[Self]", "slice of inner::Counter"),
+            ("&[[u8; 4]]", "slice of [u8; 4]"),
+            ("&Vec<u8>", "borrowed Vec<u8>"),
+            ("&Matrix", "borrowed Matrix"),
+            ("&(A, B)", "borrowed (A, B)"),
+        ] {
+            assert_eq!(passing(ty), (Some(expected.to_owned()), Vec::new()), "{ty}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_passed_says_why() {
+        for (ty, told) in [
+            ("impl Display", "makes a remote method generic"),
+            ("Vec<impl Display>", "makes a remote method generic"),
+            ("&impl Display", "makes a remote method generic"),
+            ("&mut Vec<u8>", "take `Vec<u8>` and return it"),
+            ("&'static str", "leave out `'static`"),
+            ("&dyn Display", "write the type"),
+            ("Option<&str>", "only a whole parameter can be borrowed"),
+            ("&&str", "only a whole parameter can be borrowed"),
+            ("&[&str]", "only a whole parameter can be borrowed"),
+            ("Cow<'_, str>", "only a whole parameter can be borrowed"),
+        ] {
+            let (passing, messages) = passing(ty);
+            assert_eq!((passing, messages.len()), (None, 1), "{ty}: {messages:?}");
+            assert!(messages[0].contains(told), "{ty}: {messages:?}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_parameter_is_told() {
+        let signature: syn::Signature = parse_quote!(fn f(&self, (a, b): (u8, u8), ref c: u8, mut d: u8, e: &mut u8));
+        let mut errors = Errors::default();
+        let site = Site { kind: "method", this: None };
+        assert!(Param::all(&signature, &site, &mut errors).is_none());
+        assert_eq!(errors.messages().len(), 3);
+    }
+}

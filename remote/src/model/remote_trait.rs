@@ -2,7 +2,8 @@
 
 use super::call::Site;
 use super::class::method_settings;
-use super::{Call, Shape, lints, params, refuse_generics};
+use super::docs::lints;
+use super::{Call, Shape, generics, params};
 use crate::errors::Errors;
 use crate::parse::{Block, Member, MemberKind};
 use crate::text;
@@ -24,7 +25,7 @@ impl Trait {
     /// Checks a trait and the attribute on it; `None` if nothing can be expanded.
     pub(crate) fn new(block: &Block<ItemTrait>, options: &TokenStream, errors: &mut Errors) -> Option<Self> {
         refuse_options(options, "a trait has no options: give them to the class that implements it", errors);
-        let is_plain = refuse_generics(&block.header.generics, "trait", errors);
+        let is_plain = generics::refuse(&block.header.generics, "trait", errors);
         let methods: Vec<_> = block.members.iter().filter_map(|member| method(member, errors)).collect();
         let members = block.members.iter().flat_map(|member| &member.attributes);
         let attributes: Vec<_> = block.header.attrs.iter().chain(members).cloned().collect();
@@ -118,7 +119,7 @@ impl Implementation {
         for attribute in block.members.iter().flat_map(|member| &member.remote) {
             errors.at(attribute, "options of a method stand on it in the trait");
         }
-        let is_plain = refuse_generics(&block.header.generics, "class", errors);
+        let is_plain = generics::refuse(&block.header.generics, "class", errors);
         let (negation, of, _) = block.header.trait_.as_ref()?;
         if let Some(negation) = negation {
             errors.at(negation, "a class that does not implement the trait has nothing remote in it");

@@ -14,22 +14,8 @@ mod class;
 mod function;
 mod method;
 mod remote_trait;
+mod scope;
 
 pub(crate) use class::class;
 pub(crate) use function::function;
 pub(crate) use remote_trait::{implementation, remote_trait};
-
-use proc_macro2::TokenStream;
-use quote::quote;
-use syn::Attribute;
-
-/// `generated` in a scope of its own, under the lint levels of the item.
-fn scoped(lints: &[Attribute], generated: &TokenStream) -> TokenStream {
-    quote! {
-        #(#lints)*
-        const _: () = {
-            use ::mobula::__private as __m;
-            #generated
-        };
-    }
-}
