@@ -13,12 +13,15 @@
 //! dead, in its thread-locals after the drop: actix has no way to unset it.
 //!
 //! **The way.** Where raw actix can do the work in several ways, the fastest that was found stands here
-//! (ns a call, two cores at 2.5 GHz, medians): a `SyncArbiter` called from the thread that forwards for
-//! it 370-410, from another 700; a `Context` with an unbounded mailbox 280-690, with the default of 16
-//! places 900; n:n with a `System` for each caller 470, on arbiters 320-710, on plain threads 380-650;
-//! 100,000 actors made inside their arbiters 1,200-1,600 each, one after the other from outside
-//! 1,900-2,100 (that one stands here too: [`Floors::live_actors_from_outside`]). The wide spans are two
-//! modes between which a run falls, by where the threads happen to be: compare within pairs only.
+//! (ns a call, two cores at 2.5 GHz, medians, each thread on a core of its own): a `SyncArbiter` called
+//! from the thread that forwards for it 370-410, from another 700; a `Context` with an unbounded mailbox
+//! 360-690, with the default of 16 places 900; n:n with a `System` for each caller 470, on arbiters 650,
+//! on plain threads 630; 100,000 actors made inside their arbiters 1,200-1,600 each, one after the
+//! other from outside 1,900-2,100 (that one stands here too: [`Floors::live_actors_from_outside`]).
+//!
+//! **Two modes.** Where the kernel leaves both threads on one core (another process is busy, or by
+//! chance), everything differs: ping-pong 2,700 in place of 480, the `SyncArbiter` 760, the `Context`
+//! 280-330. A run may change between the modes, so only pairs taken one after the other compare.
 
 use std::hint::black_box;
 use std::ops::Range;
@@ -79,10 +82,7 @@ impl Floors {
     ///
     /// If either number is zero, or the system refuses a thread.
     pub fn new(members: usize, arbiters: usize) -> Self {
-        assert!(
-            members > 0 && arbiters > 0,
-            "a floor needs members and arbiters"
-        );
+        assert!(members > 0 && arbiters > 0, "a floor needs members and arbiters");
         let (ping, served) = channel::unbounded();
         let (give, pong) = channel::unbounded();
         let echo = spawn("floor-echo", move || {
@@ -93,42 +93,28 @@ impl Floors {
             }
         });
         let standing = Standing::new(members, arbiters);
-        Self {
-            standing: Some(standing),
-            ping: Some(ping),
-            pong,
-            echo: Some(echo),
-        }
+        Self { standing: Some(standing), ping: Some(ping), pong, echo: Some(echo) }
     }
 
     /// One sync actor (a `SyncArbiter` of one thread), [`IN_FLIGHT`] calls in flight: `send` so many,
     /// then await each.
     pub fn sync_calls(&self, count: u64) -> (Duration, u64) {
         let s = self.standing();
-        timed(|| {
-            s.system
-                .block_on(batches(std::slice::from_ref(&s.sync_actor), 0..count))
-        })
+        timed(|| s.system.block_on(batches(std::slice::from_ref(&s.sync_actor), 0..count)))
     }
 
     /// One async actor (a `Context` on another arbiter, its mailbox unbounded), [`IN_FLIGHT`] calls in
     /// flight.
     pub fn async_calls(&self, count: u64) -> (Duration, u64) {
         let s = self.standing();
-        timed(|| {
-            s.system
-                .block_on(batches(std::slice::from_ref(&s.async_actor), 0..count))
-        })
+        timed(|| s.system.block_on(batches(std::slice::from_ref(&s.async_actor), 0..count)))
     }
 
     /// A pool of as many members as [`Floors::new`] was given (one `SyncArbiter`), [`IN_FLIGHT`] calls
     /// in flight.
     pub fn pool_calls(&self, count: u64) -> (Duration, u64) {
         let s = self.standing();
-        timed(|| {
-            s.system
-                .block_on(batches(std::slice::from_ref(&s.pool), 0..count))
-        })
+        timed(|| s.system.block_on(batches(std::slice::from_ref(&s.pool), 0..count)))
     }
 
     /// Ping-pong with a standing thread over two standing crossbeam channels, one at a time.
@@ -152,11 +138,7 @@ impl Floors {
             s.system.block_on(async {
                 let mut sum = 0;
                 for i in 0..count {
-                    sum += s
-                        .async_actor
-                        .send(Echo(i))
-                        .await
-                        .expect("the async actor lives");
+                    sum += s.async_actor.send(Echo(i)).await.expect("the async actor lives");
                 }
                 sum
             })
@@ -172,12 +154,7 @@ impl Floors {
                 let shares = (0..CALLERS as u64).map(|k| share(count, k, CALLERS as u64));
                 let running: Vec<_> = shares
                     .zip(&s.callers)
-                    .map(|(calls, caller)| {
-                        caller.actor.send(CallAll {
-                            callees: s.callees.clone(),
-                            calls,
-                        })
-                    })
+                    .map(|(calls, caller)| caller.actor.send(CallAll { callees: s.callees.clone(), calls }))
                     .collect();
                 let mut sum = 0;
                 for answer in running {
@@ -208,9 +185,7 @@ impl Floors {
                     take
                 })
                 .collect();
-            made.into_iter()
-                .flat_map(|take| take.recv().expect("the arbiter lives"))
-                .collect()
+            made.into_iter().flat_map(|take| take.recv().expect("the arbiter lives")).collect()
         })
     }
 
@@ -347,41 +322,16 @@ impl Standing {
                 system.run().expect("the caller's system ended well");
             });
             let (system, actor, part) = take.recv().expect("the caller starts");
-            callers.push(CallerThread {
-                thread,
-                system,
-                actor,
-            });
+            callers.push(CallerThread { thread, system, actor });
             sync_actors.extend(part);
         }
-        Self {
-            system,
-            arbiters,
-            sync_actor,
-            pool,
-            async_actor,
-            callers,
-            callees: sync_actors,
-            ended,
-        }
+        Self { system, arbiters, sync_actor, pool, async_actor, callers, callees: sync_actors, ended }
     }
 
     fn end(self) {
-        let Self {
-            system,
-            arbiters,
-            callers,
-            callees,
-            ended,
-            ..
-        } = self;
+        let Self { system, arbiters, callers, callees, ended, .. } = self;
         drop(callees);
-        for CallerThread {
-            thread,
-            system,
-            actor,
-        } in callers
-        {
+        for CallerThread { thread, system, actor } in callers {
             drop(actor);
             system.stop();
             join(thread);
@@ -389,10 +339,7 @@ impl Standing {
         for arbiter in arbiters {
             arbiter.stop();
             let stopped = arbiter.join();
-            assert!(
-                stopped.is_ok() || thread::panicking(),
-                "an arbiter ended well"
-            );
+            assert!(stopped.is_ok() || thread::panicking(), "an arbiter ended well");
         }
         // The threads of a `SyncArbiter` end when the future that forwards to them does, here with its
         // `System`. actix keeps no handle to join: what each of them holds says when it is gone.
@@ -404,10 +351,7 @@ impl Standing {
 /// Starts a `SyncArbiter`, for which the current `System` forwards.
 fn start_members(threads: usize, alive: &mpsc::Sender<()>) -> Addr<Member> {
     let alive = alive.clone();
-    SyncArbiter::start(threads, move || Member {
-        calls: 0,
-        _alive: alive.clone(),
-    })
+    SyncArbiter::start(threads, move || Member { calls: 0, _alive: alive.clone() })
 }
 
 /// A call: answered with its argument.
@@ -508,11 +452,7 @@ impl Message for CallAll {
 impl Handler<CallAll> for Caller {
     type Result = ResponseFuture<u64>;
 
-    fn handle(
-        &mut self,
-        CallAll { callees, calls }: CallAll,
-        _: &mut Self::Context,
-    ) -> Self::Result {
+    fn handle(&mut self, CallAll { callees, calls }: CallAll, _: &mut Self::Context) -> Self::Result {
         Box::pin(async move { batches(&callees, calls).await })
     }
 }
@@ -548,16 +488,10 @@ fn timed(work: impl FnOnce() -> u64) -> (Duration, u64) {
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    thread::Builder::new()
-        .name(name.into())
-        .spawn(work)
-        .expect("the system gives a thread")
+    thread::Builder::new().name(name.into()).spawn(work).expect("the system gives a thread")
 }
 
 fn join(thread: JoinHandle<()>) {
     let ended = thread.join();
-    assert!(
-        ended.is_ok() || thread::panicking(),
-        "a thread of the floors ended well"
-    );
+    assert!(ended.is_ok() || thread::panicking(), "a thread of the floors ended well");
 }

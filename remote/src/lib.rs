@@ -1,5 +1,5 @@
-//! The attribute `#[remote]` of [mobula](https://docs.rs/mobula), which documents and re-exports it. Use that crate:
-//! what is generated here names items of it.
+//! The attribute `#[remote]` of [mobula](https://docs.rs/mobula), which documents and re-exports it. Use
+//! that crate: what is generated here names items of it.
 //!
 //! ```text
 //! tokens ── parse ──▶ Item ── model ──▶ Function, Class, Trait, Implementation ── expand ──▶ tokens
@@ -7,10 +7,10 @@
 //!                               └──▶ Errors
 //! ```
 //!
-//! `parse` takes an item apart as far as its signatures, `options` reads what the attribute says, `model` holds all
-//! rules about items and knows nothing of generated code, `expand` generates it and refuses nothing. The user's item
-//! is part of the output in every case, unchanged but for the attributes that were meant for us, so that a mistake in
-//! one signature leads to no errors elsewhere.
+//! `parse` takes an item apart as far as its signatures, `options` reads what the attribute says, `model`
+//! holds all rules about items and knows nothing of generated code, `expand` generates it and refuses
+//! nothing. The user's item is part of the output in every case, unchanged but for the attributes that were
+//! meant for us, so that a mistake in one signature leads to no errors elsewhere.
 
 mod errors;
 mod expand;
@@ -30,46 +30,73 @@ use quote::quote;
 ///
 /// # On a function
 ///
-/// ```ignore
+/// ```
+/// # use mobula::remote;
 /// #[remote(num_cpus = 2)]
 /// fn add(x: i64, y: i64) -> i64 { x + y }
 ///
-/// add(1, 2);                                          // still an ordinary function
-/// let sum = add::remote(1, 2);                        // a task: returns an `ObjectRef<i64>` at once
+/// # fn main() -> mobula::Result<()> {
+/// # let _session = mobula::Config::new().num_cpus(2.0).init()?;
+/// let sum = add::remote(1, 2);                        // a task: gives an `ObjectRef<i64>` at once
 /// let more = add::options().num_cpus(1.0).remote(&sum, 3);
+/// assert_eq!(more.get()?, 6);
+/// assert_eq!(add(1, 2), 3);                           // still an ordinary function
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// The function may be `async`. It may return a `Result`, whose error then fails the task, or an
-/// `impl Iterator<Item = T>`, which makes the call a stream. Parameters that are references borrow the stored object
-/// without copying it.
+/// `impl Iterator<Item = T>`, which makes the call a stream. Parameters that are references borrow the stored
+/// object without copying it. In docs, `` [`add()`] `` links to the function and `` [`struct@add`] `` to its
+/// remote form.
 ///
 /// # On the `impl` of a class
 ///
-/// ```ignore
+/// ```
+/// # use mobula::remote;
+/// # struct Counter { value: i64 }
 /// #[remote]
 /// impl Counter {
 ///     pub fn new(start: i64) -> Self { Self { value: start } }
 ///     pub fn increment(&mut self) -> i64 { self.value += 1; self.value }
 /// }
 ///
-/// let counter = Counter::remote(0);                   // an actor: returns an `ActorHandle<Counter>` at once
-/// let value = counter.increment.remote();             // an `ObjectRef<i64>`
+/// # fn main() -> mobula::Result<()> {
+/// # let _session = mobula::init()?;
+/// let counter = Counter::remote(5);                   // an actor: gives an `ActorHandle<Counter>` at once
+/// assert_eq!(counter.increment.remote().get()?, 6);
+/// # Ok(())
+/// # }
 /// ```
 ///
-/// `new` is the constructor. Methods that are not private and take `&self` or `&mut self` are remote; the rest of the
-/// `impl` stays ordinary. `#[remote(timeout = "5s")]` on a method gives options to its calls.
+/// `new` is the constructor. Methods that are not private and take `&self` or `&mut self` are remote; the
+/// rest of the `impl` stays ordinary. `#[remote(timeout = "5s")]` on a method gives options to its calls.
 ///
 /// # On a trait, and on an `impl` of it
 ///
-/// ```ignore
+/// ```
+/// # use mobula::{ActorHandle, remote};
+/// # struct Counter { calls: u64 }
+/// # #[remote]
+/// # impl Counter {
+/// #     pub fn new() -> Self { Self { calls: 0 } }
+/// # }
 /// #[remote]
-/// trait Tracked { fn calls(&mut self) -> u64; }
+/// trait Tracked {
+///     fn calls(&mut self) -> u64;
+/// }
 ///
 /// #[remote]
-/// impl Tracked for Counter { fn calls(&mut self) -> u64 { self.calls } }
+/// impl Tracked for Counter {
+///     fn calls(&mut self) -> u64 { self.calls += 1; self.calls }
+/// }
 ///
-/// let tracked: ActorHandle<dyn Tracked> = counter.into();
-/// tracked.calls.remote();
+/// # fn main() -> mobula::Result<()> {
+/// # let _session = mobula::init()?;
+/// let tracked: ActorHandle<dyn Tracked> = Counter::remote().into();
+/// assert_eq!(tracked.calls.remote().get()?, 1);
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// # Options
@@ -159,12 +186,29 @@ mod tests {
     #[test]
     fn a_wrong_item_stays_and_nothing_is_generated() {
         for item in [
-            quote!(pub fn first<T>(x: &mut T) -> &T { x }),
-            quote!(pub struct Counter { value: i64 }),
-            quote!(fn without_body();),
+            quote!(
+                pub fn first<T>(x: &mut T) -> &T {
+                    x
+                }
+            ),
+            quote!(
+                pub struct Counter {
+                    value: i64,
+                }
+            ),
+            quote!(
+                fn without_body();
+            ),
             quote!(impl Counter { pub fn increment(self) {} }),
-            quote!(trait Tracked { async fn calls(&self); const X: u8; }),
-            quote!(impl<T> Tracked for Holder<T> {}),
+            quote!(
+                trait Tracked {
+                    async fn calls(&self);
+                    const X: u8;
+                }
+            ),
+            quote!(
+                impl<T> Tracked for Holder<T> {}
+            ),
         ] {
             let (output, mistakes) = rewritten(quote!(), item.clone());
             assert!(mistakes > 0, "{output}");
@@ -176,7 +220,14 @@ mod tests {
 
     #[test]
     fn a_wrong_option_leaves_the_rest_to_be_generated() {
-        let (output, mistakes) = rewritten(quote!(colour = 1, num_cpus = 2), quote!(fn add(x: i64) -> i64 { x }));
+        let (output, mistakes) = rewritten(
+            quote!(colour = 1, num_cpus = 2),
+            quote!(
+                fn add(x: i64) -> i64 {
+                    x
+                }
+            ),
+        );
         assert_eq!(mistakes, 1);
         assert!(output.starts_with("fn add(x:i64) -> i64{x}"), "{output}");
         assert!(output.contains("struct add{}") && output.contains(".num_cpus(2f64)"), "{output}");

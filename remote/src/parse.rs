@@ -1,7 +1,7 @@
 //! The item under the attribute, taken apart as far as its signatures.
 //!
-//! Bodies stay unread tokens: nothing here depends on what stands in them, and an editor keeps its help while one is
-//! half typed.
+//! Bodies stay unread tokens: nothing here depends on what stands in them, and an editor keeps its help
+//! while one is half typed.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -79,8 +79,8 @@ pub(crate) fn item(tokens: TokenStream) -> Result<Item> {
     }
 }
 
-const WRONG_ITEM: &str = "`#[remote]` goes on a function, on the `impl` of a class, on a trait, or on the `impl` of \
-                          a remote trait";
+const WRONG_ITEM: &str = "`#[remote]` goes on a function, on the `impl` of a class, on a trait, or on the \
+                          `impl` of a remote trait";
 
 /// The braces that end the item, and everything before them.
 fn split_body(tokens: TokenStream) -> (TokenStream, Option<Group>) {

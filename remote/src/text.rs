@@ -62,9 +62,8 @@ fn write_word(word: &str, text: &mut String) {
 
 /// FNV-1a, 64 bits.
 pub(crate) fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The first token, at any depth, that `wanted` accepts.
@@ -97,8 +96,8 @@ pub(crate) fn replace_self(tokens: TokenStream, this: &TokenStream) -> TokenStre
     replaced
 }
 
-/// `ident` as generated code names it: it stands where the user wrote it, for editors and messages, but belongs to
-/// the expansion, so that lints about names do not fire a second time.
+/// `ident` as generated code names it: it stands where the user wrote it, for editors and messages, but
+/// belongs to the expansion, so that lints about names do not fire a second time.
 pub(crate) fn generated(ident: &Ident) -> Ident {
     let mut ident = ident.clone();
     ident.set_span(here(ident.span()));

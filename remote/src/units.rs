@@ -31,9 +31,8 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
 
 /// Reads a length of time, in milliseconds. The error says what is wrong and what would be right.
 pub(crate) fn milliseconds(text: &str) -> Result<u64, String> {
-    amount(text, TIME).map_err(|wrong| {
-        format!("{wrong}: write a time as a number and a unit (ms, s, m, h), like \"30s\"")
-    })
+    amount(text, TIME)
+        .map_err(|wrong| format!("{wrong}: write a time as a number and a unit (ms, s, m, h), like \"30s\""))
 }
 
 /// Reads `text` as a decimal number and one of `units`.

@@ -169,7 +169,7 @@ pub(super) fn complete<T: Send + Sync + 'static>(slot: &Arc<dyn Object>, result:
     match result {
         Ok(value) => {
             let slot = slot.as_any().downcast_ref::<Slot<T>>();
-            slot.expect("a job is made with the slot of its own type").complete(Ok(value));
+            slot.expect("a job is made with the slot of its own type").deposit(value);
             Progress::Done
         }
         Err(error) => Progress::Failed(error),

@@ -429,39 +429,35 @@ pub fn get_timeout<G: Get + ?Sized>(refs: &G, timeout: Duration) -> Result<G::Ou
 
 /// What [`wait`] takes: a `Vec` of refs, which it moves, or a slice, which it clones.
 pub trait WaitList<T: Send + Sync + 'static> {
-    /// The refs.
+    /// The refs, as they are.
+    #[doc(hidden)]
+    fn refs(&self) -> &[ObjectRef<T>];
+    /// The refs, moved or cloned.
     #[doc(hidden)]
     fn into_refs(self) -> Vec<ObjectRef<T>>;
 }
 
-impl<T: Send + Sync + 'static> WaitList<T> for Vec<ObjectRef<T>> {
-    fn into_refs(self) -> Vec<ObjectRef<T>> {
-        self
-    }
+macro_rules! wait_list {
+    ($([$($generics:tt)*] $list:ty, $it:ident => $into:expr;)*) => {
+        $(impl<T: Send + Sync + 'static $($generics)*> WaitList<T> for $list {
+            fn refs(&self) -> &[ObjectRef<T>] {
+                &self[..]
+            }
+
+            fn into_refs(self) -> Vec<ObjectRef<T>> {
+                let $it = self;
+                $into
+            }
+        })*
+    };
 }
 
-impl<T: Send + Sync + 'static> WaitList<T> for &[ObjectRef<T>] {
-    fn into_refs(self) -> Vec<ObjectRef<T>> {
-        self.to_vec()
-    }
-}
-
-impl<T: Send + Sync + 'static> WaitList<T> for &Vec<ObjectRef<T>> {
-    fn into_refs(self) -> Vec<ObjectRef<T>> {
-        self.clone()
-    }
-}
-
-impl<T: Send + Sync + 'static, const N: usize> WaitList<T> for [ObjectRef<T>; N] {
-    fn into_refs(self) -> Vec<ObjectRef<T>> {
-        self.into()
-    }
-}
-
-impl<T: Send + Sync + 'static, const N: usize> WaitList<T> for &[ObjectRef<T>; N] {
-    fn into_refs(self) -> Vec<ObjectRef<T>> {
-        self.to_vec()
-    }
+wait_list! {
+    [] Vec<ObjectRef<T>>, refs => refs;
+    [] &[ObjectRef<T>], refs => refs.to_vec();
+    [] &Vec<ObjectRef<T>>, refs => refs.clone();
+    [, const N: usize] [ObjectRef<T>; N], refs => refs.into();
+    [, const N: usize] &[ObjectRef<T>; N], refs => refs.to_vec();
 }
 
 /// Waits until `count` of `refs` are there or `timeout` is over: `(ready, remaining)`, both in the
@@ -475,14 +471,15 @@ pub fn wait<T: Send + Sync + 'static>(
     timeout: Option<Duration>,
 ) -> Result<(Vec<ObjectRef<T>>, Vec<ObjectRef<T>>)> {
     runtime::may_block()?;
-    let mut refs = refs.into_refs();
-    if count == 0 || count > refs.len() {
-        let text = format!("wait for {count} of {} refs: it is between one and all", refs.len());
+    let given = refs.refs();
+    if count == 0 || count > given.len() {
+        let text = format!("wait for {count} of {} refs: it is between one and all", given.len());
         return Err(Error::new(ErrorKind::InvalidOption, text));
     }
-    if has_duplicates(&refs) {
+    if has_duplicates(given) {
         return Err(Error::new(ErrorKind::InvalidOption, "a ref is given twice"));
     }
+    let mut refs = refs.into_refs();
     let ready_now = |refs: &[ObjectRef<T>]| refs.iter().filter(|object| object.is_ready()).take(count).count();
     if ready_now(&refs) < count {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));

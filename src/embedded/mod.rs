@@ -211,7 +211,8 @@ impl Runtime for Embedded {
                 Ok(Answer::Id(object.head().id(&this, self.identity.worker, &self.objects)))
             }
             Question::Nodes => {
-                let (total, free) = self.ledger.resources();
+                let (total, mut free) = self.ledger.resources();
+                free.give(&self.pool.unused());
                 Ok(Answer::Nodes(vec![NodeView { id: self.identity.node, total, free }]))
             }
         }

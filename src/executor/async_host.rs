@@ -27,7 +27,7 @@ use super::{Blueprint, Desk, Stage};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::{self, ActorCore, Base, Frame, Letter, Mailbox, Station};
 use crate::spec::Retry;
-use crate::store::{Built, Job, Listener, LocalFuture, Object, Progress, Seat, Waiter};
+use crate::store::{Built, Job, Listener, LocalFuture, Object, Progress, Seat, Waiter, publish};
 
 /// Letters taken at one go, before other actors of the arbiter have their turn.
 const BATCH: usize = 64;
@@ -246,6 +246,7 @@ impl Host {
                         Built::Shared(state) => state,
                     };
                     *self.state.borrow_mut() = Some(Rc::new(RefCell::new(state)));
+                    publish(self.ready.clone(), None);
                     return Ok(());
                 }
                 (Outcome::Panicked(error), _) if last => return Err(error.at(name, node, number)),
@@ -379,22 +380,31 @@ impl Host {
 
     /// An attempt has ended: another follows, or the call is over and others may start.
     fn finish(self: &Rc<Self>, mut call: Active, outcome: Outcome) {
-        let last = call.attempt > call.retry.retries || call.object.head().is_complete();
+        let last = call.attempt > call.retry.retries;
+        let is_over = last || call.object.head().is_complete();
         let name = call.object.head().definition().name;
-        let (node, _) = self.desk.place();
         match outcome {
-            Outcome::Failed(error) if last || !call.retry.on_error => {
-                call.object.fail(error.at(name, node, call.attempt));
-            }
-            Outcome::Failed(_) => {
+            Outcome::Failed(_) if call.retry.on_error && !is_over => {
                 call.attempt += 1;
                 return self.attempt(call);
             }
-            Outcome::Panicked(error) => return self.crash(call, error.at(name, node, 1), last),
-            Outcome::Done | Outcome::Pending(_) => {}
+            Outcome::Failed(error) => {
+                let (node, _) = self.desk.place();
+                let error = error.at(name, node, call.attempt);
+                self.vacate(call.is_exclusive);
+                attempt::drop_guarded(name, call.job);
+                call.object.fail(error);
+            }
+            Outcome::Panicked(error) => {
+                let (node, _) = self.desk.place();
+                let error = error.at(name, node, call.attempt);
+                return self.crash(call, error, is_over);
+            }
+            Outcome::Done | Outcome::Pending(_) => {
+                self.vacate(call.is_exclusive);
+                attempt::finish(call.object, call.job, last);
+            }
         }
-        self.vacate(call.is_exclusive);
-        attempt::drop_guarded(name, call);
         self.start_waiting();
         self.release();
     }

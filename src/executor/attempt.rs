@@ -7,7 +7,7 @@ use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 
 use crate::error::{Error, ErrorKind};
-use crate::store::{Job, LocalFuture, Object, Progress, Seat};
+use crate::store::{Job, LocalFuture, Object, Progress, Seat, publish};
 
 /// How an attempt ended.
 pub(crate) enum Outcome {
@@ -87,6 +87,16 @@ fn of_progress(progress: Progress) -> Outcome {
         Progress::Done => Outcome::Done,
         Progress::Failed(error) => Outcome::Failed(error),
         Progress::Pending(future) => Outcome::Pending(future),
+    }
+}
+
+/// A call has left its value: puts the job away, then shows the value.
+pub(crate) fn finish(object: Arc<dyn Object>, job: Box<dyn Job>, is_spent: bool) {
+    if is_spent {
+        publish(object, Some(job));
+    } else {
+        drop_guarded(object.head().definition().name, job);
+        publish(object, None);
     }
 }
 

@@ -9,7 +9,7 @@
 //! one. A member that stops searching looks at the queues once more, after it has said so; and one that
 //! finds work while more is there wakes the next. So no task waits while a member could run it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -23,6 +23,7 @@ use crossbeam::sync::{Parker, Unparker};
 use super::attempt::{self, Outcome};
 use super::{Desk, Stage};
 use crate::error::{Error, ErrorKind};
+use crate::resource::ResourceSet;
 use crate::runtime::{self, Base, Frame, Lease, Running, Station};
 use crate::spec::Retry;
 use crate::store::{Job, Listener, LocalFuture, Object, Progress, Seat, Waiter};
@@ -46,8 +47,10 @@ pub(crate) struct Pool {
     width: usize,
     stage: Arc<Stage>,
     desk: OnceLock<Arc<dyn Desk>>,
-    /// What runs, by member.
-    running: Mutex<Vec<Arc<Running>>>,
+    /// What runs, and on which CPU, by member.
+    running: Mutex<Vec<(Arc<Running>, Arc<Lease>)>>,
+    /// How many tasks are in `granted`, to look at before the queue itself.
+    granted_count: AtomicUsize,
 }
 
 impl Pool {
@@ -65,6 +68,7 @@ impl Pool {
             stage,
             desk: OnceLock::new(),
             running: Mutex::default(),
+            granted_count: AtomicUsize::new(0),
         })
     }
 
@@ -86,6 +90,7 @@ impl Pool {
     /// Runs a task whose resources are granted.
     pub(crate) fn push_granted(self: &Arc<Self>, object: Arc<dyn Object>, lease: Arc<Lease>) {
         self.granted.push((object, lease));
+        self.granted_count.fetch_add(1, Ordering::SeqCst);
         self.wake(true);
     }
 
@@ -94,7 +99,7 @@ impl Pool {
         while let Some(object) = self.fast.pop() {
             object.fail(error.clone());
         }
-        while let Some((object, lease)) = self.granted.pop() {
+        while let Some((object, lease)) = self.pop_granted() {
             object.fail(error.clone());
             self.desk().give_back(&lease);
         }
@@ -102,10 +107,21 @@ impl Pool {
 
     /// The tasks that run now.
     pub(crate) fn running(&self) -> Vec<Arc<dyn Object>> {
-        self.members_running().iter().flat_map(|running| running.lock().clone()).collect()
+        self.members_running().iter().flat_map(|(running, _)| running.lock().clone()).collect()
     }
 
-    fn members_running(&self) -> MutexGuard<'_, Vec<Arc<Running>>> {
+    /// What members hold of the books between two tasks, and would give back if asked.
+    pub(crate) fn unused(&self) -> ResourceSet {
+        let mut unused = ResourceSet::new();
+        for (running, lease) in self.members_running().iter() {
+            if running.lock().is_empty() {
+                unused.give(&lease.lock().resources);
+            }
+        }
+        unused
+    }
+
+    fn members_running(&self) -> MutexGuard<'_, Vec<(Arc<Running>, Arc<Lease>)>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -127,7 +143,22 @@ impl Pool {
     }
 
     fn is_empty(&self) -> bool {
-        self.fast.is_empty() && self.granted.is_empty()
+        self.fast.is_empty() && !self.has_granted()
+    }
+
+    fn has_granted(&self) -> bool {
+        self.granted_count.load(Ordering::SeqCst) > 0
+    }
+
+    fn pop_granted(&self) -> Option<(Arc<dyn Object>, Arc<Lease>)> {
+        if !self.has_granted() {
+            return None;
+        }
+        let popped = self.granted.pop();
+        if popped.is_some() {
+            self.granted_count.fetch_sub(1, Ordering::SeqCst);
+        }
+        popped
     }
 
     /// Sees to it that somebody looks at the queues.
@@ -175,7 +206,7 @@ impl Pool {
             return false;
         }
         if !self.is_empty() {
-            self.wake(!self.granted.is_empty());
+            self.wake(self.has_granted());
         }
         true
     }
@@ -189,7 +220,7 @@ impl Pool {
     /// `false` if it cannot be: it has started, or too many run inside each other here already.
     pub(crate) fn run_inline(&self, object: &Arc<dyn Object>) -> bool {
         thread_local! {
-            static DEPTH: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+            static DEPTH: Cell<usize> = const { Cell::new(0) };
         }
         let depth = DEPTH.get();
         if depth >= INLINE_MAX || object.head().actor().is_some() {
@@ -199,7 +230,7 @@ impl Pool {
         DEPTH.set(depth + 1);
         let base = runtime::with_frame(|frame| frame.base().clone());
         let outer = runtime::swap(Frame::new(base));
-        run(self, object, job, retry);
+        run(self, object.clone(), job, retry, || {});
         runtime::swap(outer);
         DEPTH.set(depth);
         true
@@ -213,6 +244,7 @@ struct Member {
     number: usize,
     /// The CPU that it holds while it runs tasks of one CPU.
     lease: Arc<Lease>,
+    holds_cpu: Cell<bool>,
     running: Arc<Running>,
 }
 
@@ -226,8 +258,9 @@ impl Member {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let running: Arc<Running> = Arc::default();
-        pool.members_running().push(running.clone());
-        Self { pool, parker: Parker::new(), number, lease: Arc::default(), running }
+        let lease: Arc<Lease> = Arc::default();
+        pool.members_running().push((running.clone(), lease.clone()));
+        Self { pool, parker: Parker::new(), number, lease, holds_cpu: Cell::new(false), running }
     }
 
     fn base(&self, lease: &Arc<Lease>) -> Rc<Base> {
@@ -242,48 +275,49 @@ impl Member {
         runtime::swap(Frame::new(own));
         while let Some(work) = self.next() {
             match work {
-                Work::Fast(object) => self.run_fast(&object),
+                Work::Fast(object) => self.run_fast(object),
                 Work::Granted(object, lease) => {
                     let outer = runtime::swap(Frame::new(self.base(&lease)));
                     if let Some((job, retry)) = object.head().start() {
-                        run(&self.pool, &object, job, retry);
+                        run(&self.pool, object, job, retry, || self.pool.desk().give_back(&lease));
                     }
-                    drop(object);
-                    self.pool.desk().give_back(&lease);
                     runtime::swap(outer);
+                    self.pool.desk().give_back(&lease);
                 }
             }
         }
         runtime::swap(Frame::default());
-        self.pool.members_running().retain(|running| !Arc::ptr_eq(running, &self.running));
+        self.pool.members_running().retain(|(running, _)| !Arc::ptr_eq(running, &self.running));
     }
 
-    fn run_fast(&self, object: &Arc<dyn Object>) {
+    fn run_fast(&self, object: Arc<dyn Object>) {
         if let Some((job, retry)) = object.head().start() {
-            run(&self.pool, object, job, retry);
+            run(&self.pool, object, job, retry, || {});
         }
         if self.pool.desk().wants_cpu() {
             self.give_back();
         }
     }
 
-    fn has_cpu(&self) -> bool {
-        !self.lease.lock().resources.is_empty()
-    }
-
     fn give_back(&self) {
-        if self.has_cpu() {
+        if self.holds_cpu.replace(false) {
             self.pool.desk().give_back(&self.lease);
         }
     }
 
     /// Takes a task; for one of the fast queue, a CPU first.
     fn pop(&self) -> Option<Work> {
-        if let Some((object, lease)) = self.pool.granted.pop() {
+        if let Some((object, lease)) = self.pool.pop_granted() {
             return Some(Work::Granted(object, lease));
         }
-        if self.pool.fast.is_empty() || !(self.has_cpu() || self.pool.desk().take_cpu(&self.lease)) {
-            return None;
+        if !self.holds_cpu.get() {
+            if self.pool.fast.is_empty() {
+                return None;
+            }
+            self.holds_cpu.set(self.pool.desk().take_cpu(&self.lease));
+            if !self.holds_cpu.get() {
+                return None;
+            }
         }
         self.pool.fast.pop().map(Work::Fast)
     }
@@ -297,7 +331,7 @@ impl Member {
             if let Some(work) = self.search() {
                 // Whoever pushed meanwhile saw a searching member and woke nobody.
                 if !self.pool.is_empty() {
-                    self.pool.wake(!self.pool.granted.is_empty());
+                    self.pool.wake(self.pool.has_granted());
                 }
                 return Some(work);
             }
@@ -308,7 +342,7 @@ impl Member {
                 // A push between the last look and the line above counted on this member.
                 fence(Ordering::SeqCst);
                 if !self.pool.is_empty() {
-                    self.pool.wake(!self.pool.granted.is_empty());
+                    self.pool.wake(self.pool.has_granted());
                 }
                 return None;
             }
@@ -344,25 +378,39 @@ impl Member {
 /// Retries of a task on threads that nothing was said of: a thread is never lost.
 const NEVER: Retry = Retry { retries: 0, on_error: false };
 
-/// Runs a task to its end, with all its attempts.
-fn run(pool: &Pool, object: &Arc<dyn Object>, mut job: Box<dyn Job>, retry: Option<Retry>) {
+/// Runs a task to its end, with all its attempts; `returned` before anybody learns of it.
+fn run(
+    pool: &Pool,
+    object: Arc<dyn Object>,
+    mut job: Box<dyn Job>,
+    retry: Option<Retry>,
+    returned: impl FnOnce(),
+) {
     let retry = retry.unwrap_or(NEVER);
     for number in 1.. {
         let last = !retry.on_error || number > retry.retries;
         runtime::enter(object.clone(), number);
-        let outcome = match attempt::once(&mut *job, object, Seat::Free, last) {
-            Outcome::Pending(future) => block_on(object, future),
+        let outcome = match attempt::once(&mut *job, &object, Seat::Free, last) {
+            Outcome::Pending(future) => block_on(&object, future),
             outcome => outcome,
         };
         runtime::leave();
-        let (Outcome::Failed(error) | Outcome::Panicked(error)) = outcome else { break };
-        if last || object.head().is_complete() {
+        if let (Outcome::Failed(error) | Outcome::Panicked(error), is_over) =
+            (outcome, last || object.head().is_complete())
+        {
+            if !is_over {
+                continue;
+            }
             let (node, _) = pool.desk().place();
-            object.fail(error.at(object.head().definition().name, node, number));
-            break;
+            let error = error.at(object.head().definition().name, node, number);
+            attempt::drop_guarded(object.head().definition().name, job);
+            returned();
+            object.fail(error);
+            return;
         }
+        returned();
+        return attempt::finish(object, job, last);
     }
-    attempt::drop_guarded(object.head().definition().name, job);
 }
 
 /// Wakes a future whose call was cancelled.

@@ -11,7 +11,7 @@ use super::{Blueprint, Desk, Stage};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::{self, ActorCore, Base, Frame, Letter, Mailbox, Station};
 use crate::spec::Retry;
-use crate::store::{Built, Job, Object, Seat};
+use crate::store::{Built, Job, Object, Seat, publish};
 
 /// The mailbox of a sync actor: a channel, so that its thread can spin and then park on it.
 pub(crate) struct SyncMailbox {
@@ -92,7 +92,7 @@ impl Host {
     fn run_all(&mut self) -> Result<std::convert::Infallible, Error> {
         loop {
             match self.next() {
-                Letter::Call(post) => self.run(&post.object)?,
+                Letter::Call(post) => self.run(post.object)?,
                 // A hand of the crew says that a call crashed.
                 Letter::Begin => self.clear_crash(Crew::crash)?,
                 Letter::Release if self.actor.close() => {
@@ -139,6 +139,7 @@ impl Host {
                         Built::Own(state) => State::Own(state),
                         Built::Shared(state) => State::Shared(Arc::new(RwLock::new(state))),
                     });
+                    publish(ready, None);
                     return Ok(());
                 }
                 (Outcome::Panicked(error), _) if last => return Err(error.at(name, node, number)),
@@ -153,7 +154,7 @@ impl Host {
     }
 
     /// Runs a call, with all its attempts. `Err` when the actor ends with it.
-    fn run(&mut self, object: &Arc<dyn Object>) -> Result<(), Error> {
+    fn run(&mut self, object: Arc<dyn Object>) -> Result<(), Error> {
         let Some((mut job, retry)) = object.head().start() else { return Ok(()) };
         let retry = retry.or(self.actor.policy().retry).unwrap_or(ONCE);
         let overlaps = !job.is_exclusive() && self.crew.max > 1;
@@ -165,38 +166,52 @@ impl Host {
             return Err(death);
         }
         if overlaps && let Some(State::Shared(state)) = &self.state {
-            self.crew.run(Piece { state: state.clone(), object: object.clone(), job, retry });
+            self.crew.run(Piece { state: state.clone(), object, job, retry });
             return Ok(());
         }
         for number in 1.. {
             let last = number > retry.retries;
             runtime::enter(object.clone(), number);
-            let outcome = self.attempt(&mut *job, object, last);
+            let outcome = self.attempt(&mut *job, &object, last);
             runtime::leave();
-            let name = object.head().definition().name;
-            let (node, _) = self.desk.place();
+            let is_over = last || object.head().is_complete();
             match outcome {
-                Outcome::Failed(error) if last || !retry.on_error || object.head().is_complete() => {
-                    object.fail(error.at(name, node, number));
+                Outcome::Done | Outcome::Pending(_) => {
+                    attempt::finish(object, job, last);
+                    break;
                 }
-                Outcome::Failed(_) => continue,
+                Outcome::Failed(_) if retry.on_error && !is_over => {}
+                Outcome::Failed(error) => {
+                    self.fail(&object, job, error, number);
+                    break;
+                }
+                Outcome::Panicked(error) if is_over || self.blueprint.restarts == 0 => {
+                    let error = self.fail(&object, job, error, number);
+                    return self.crash(error);
+                }
                 Outcome::Panicked(error) => {
-                    let error = error.at(name, node, number);
-                    let again = !last && self.blueprint.restarts > 0 && !object.head().is_complete();
-                    if !again {
-                        object.fail(error.clone());
-                    }
-                    self.crash(error)?;
-                    if again {
-                        continue;
+                    if let Err(death) = self.crash(self.placed(&object, error, number)) {
+                        self.fail(&object, job, death.clone(), number);
+                        return Err(death);
                     }
                 }
-                Outcome::Done | Outcome::Pending(_) => {}
             }
-            break;
         }
-        attempt::drop_guarded(object.head().definition().name, job);
         Ok(())
+    }
+
+    /// Where an error arose.
+    fn placed(&self, object: &Arc<dyn Object>, error: Error, number: u32) -> Error {
+        let (node, _) = self.desk.place();
+        error.at(object.head().definition().name, node, number)
+    }
+
+    /// Fails a call, its arguments put away first.
+    fn fail(&self, object: &Arc<dyn Object>, job: Box<dyn Job>, error: Error, number: u32) -> Error {
+        let error = self.placed(object, error, number);
+        attempt::drop_guarded(object.head().definition().name, job);
+        object.fail(error.clone());
+        error
     }
 
     fn attempt(&mut self, job: &mut dyn Job, object: &Arc<dyn Object>, last: bool) -> Outcome {
@@ -425,22 +440,21 @@ impl Hand {
             runtime::enter(object.clone(), number);
             let outcome = attempt::once(&mut *job, &object, Seat::Shared(&**state), last);
             runtime::leave();
-            match outcome {
-                Outcome::Failed(_) if !last && !object.head().is_complete() => {}
-                Outcome::Failed(error) => {
-                    object.fail(error.at(name, node, number));
-                    break;
+            let (error, is_crash) = match outcome {
+                Outcome::Done | Outcome::Pending(_) => {
+                    drop(state);
+                    attempt::finish(object, job, last);
+                    return None;
                 }
-                Outcome::Panicked(error) => {
-                    let error = error.at(name, node, number);
-                    object.fail(error.clone());
-                    return Some(error);
-                }
-                Outcome::Done | Outcome::Pending(_) => break,
-            }
+                Outcome::Failed(_) if !last && !object.head().is_complete() => continue,
+                Outcome::Failed(error) => (error.at(name, node, number), false),
+                Outcome::Panicked(error) => (error.at(name, node, number), true),
+            };
+            drop(state);
+            attempt::drop_guarded(name, job);
+            object.fail(error.clone());
+            return is_crash.then_some(error);
         }
-        drop(state);
-        attempt::drop_guarded(name, job);
         None
     }
 }

@@ -12,8 +12,9 @@
 //! Cancelling, timing out and shutting down are nothing but completing a slot from outside.
 //!
 //! Invariants:
-//! - a slot's state goes `EMPTY → READY | FAILED`, `READY → TAKEN`, and never back;
-//! - its value is written once, under the lock, before the state says so;
+//! - a slot's state only grows: `EMPTY`, `CLAIMED`, (`DEPOSITED`,) `READY` or `FAILED`, `TAKEN`;
+//! - its value is written once, by who claimed it, before the state says so;
+//! - a call's result is seen only after the call has put its arguments away;
 //! - its value is read only through a counted ref, and moved out only by the last of them;
 //! - nobody is called back while a lock is held, and a callback never recurses into another;
 //! - an entry in the [`Table`] exists only for slots whose id somebody asked for.
@@ -32,5 +33,5 @@ pub(crate) use count::Tally;
 pub(crate) use meter::{Meter, charge, settle};
 pub(crate) use notify::{Listener, Waiter, defer_drop, notify};
 pub use slot::LocalFuture;
-pub(crate) use slot::{Built, Counted, Head, Job, Object, Progress, Seat, Slot, live};
+pub(crate) use slot::{Built, Counted, Head, Job, Object, Progress, Seat, Slot, live, publish};
 pub(crate) use table::Table;

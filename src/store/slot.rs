@@ -3,7 +3,9 @@
 use std::any::Any;
 use std::cell::{RefCell, UnsafeCell};
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -96,6 +98,15 @@ impl Waiters {
         };
     }
 
+    /// Tells them all; no lock may be held.
+    fn tell(self, failed: bool) {
+        match self {
+            Self::None => {}
+            Self::One(waiter) => notify([waiter], failed),
+            Self::Many(all) => notify(all, failed),
+        }
+    }
+
     fn forget(&mut self, listener: *const ()) {
         let is_it = |waiter: &Waiter| Arc::as_ptr(&waiter.listener).cast() == listener;
         match self {
@@ -115,9 +126,13 @@ pub(crate) struct Control {
 }
 
 const EMPTY: u8 = 0;
-const READY: u8 = 1;
-const FAILED: u8 = 2;
-const TAKEN: u8 = 3;
+/// Somebody writes the value.
+const CLAIMED: u8 = 1;
+/// The value of the call is there, but the call has not put its things away yet.
+const DEPOSITED: u8 = 2;
+const READY: u8 = 3;
+const FAILED: u8 = 4;
+const TAKEN: u8 = 5;
 
 /// Flag: the call is to stop.
 const CANCELLED: u8 = 1;
@@ -166,8 +181,8 @@ pub(crate) struct Slot<T: 'static> {
     value: UnsafeCell<Option<Result<T>>>,
 }
 
-// SAFETY: the value is written once, under the lock of `control`, before `state` leaves `EMPTY`
-// (release); it is read only after `state` was seen as `READY` or `FAILED` (acquire), shared between
+// SAFETY: the value is written once, by whoever moved `state` from `EMPTY` to `CLAIMED`, before `state`
+// becomes `READY` or `FAILED` (release); it is read only after `state` was seen as `READY` or `FAILED` (acquire), shared between
 // threads as `&T` (hence `T: Sync`), and moved out to another thread (hence `T: Send`) only by the
 // holder of the last counted ref, see `Counted::take`.
 unsafe impl<T: Send + Sync> Sync for Slot<T> {}
@@ -202,7 +217,7 @@ impl Head {
 
     /// Whether there is a value or an error.
     pub(crate) fn is_complete(&self) -> bool {
-        self.state.load(Ordering::Acquire) != EMPTY
+        self.state.load(Ordering::Acquire) >= READY
     }
 
     /// Whether there is an error.
@@ -238,6 +253,9 @@ impl Head {
     /// Takes the job out to run it; `None` if the call was cancelled or is running already.
     pub(crate) fn start(&self) -> Option<(Box<dyn Job>, Option<Retry>)> {
         let mut control = self.lock();
+        if self.has_started() {
+            return None;
+        }
         let job = control.job.take()?;
         self.flags.fetch_or(STARTED, Ordering::Relaxed);
         let retry = control.terms.as_ref().and_then(|terms| terms.retry);
@@ -366,32 +384,73 @@ impl<T: Send + Sync + 'static> Slot<T> {
         Arc::new(Self { head: Head::new(definition, None, EMPTY), value: UnsafeCell::new(None) })
     }
 
+    /// Writes `result` if nobody else completes the slot; gives it back otherwise.
+    fn claim(&self, result: Result<T>) -> std::result::Result<(), Result<T>> {
+        let claimed = self.head.state.compare_exchange(EMPTY, CLAIMED, Ordering::Acquire, Ordering::Relaxed);
+        if claimed.is_err() {
+            return Err(result);
+        }
+        // SAFETY: only one thread ever moves `state` from `EMPTY` to `CLAIMED`, and nobody reads the
+        // value before `state` says more than that.
+        unsafe { *self.value.get() = Some(result) };
+        Ok(())
+    }
+
+    /// Leaves the call's value in the slot, to be shown by [`publish`] once the call has put its things
+    /// away; dropped if the slot was completed from outside.
+    pub(crate) fn deposit(&self, value: T) {
+        match self.claim(Ok(value)) {
+            Ok(()) => self.head.state.store(DEPOSITED, Ordering::Release),
+            Err(late) => defer_drop(late),
+        }
+    }
+
     /// Completes the slot; `false`, and `result` dropped, if it was complete already.
     pub(crate) fn complete(&self, result: Result<T>) -> bool {
         let state = if result.is_ok() { READY } else { FAILED };
-        let mut control = self.head.lock();
-        if self.head.is_complete() {
-            drop(control);
-            defer_drop(result);
+        if let Err(late) = self.claim(result) {
+            defer_drop(late);
             return false;
         }
-        // SAFETY: `state` is `EMPTY`, so nobody reads the value yet, and the lock is held, so nobody
-        // else writes it; `state` never becomes `EMPTY` again.
-        unsafe { *self.value.get() = Some(result) };
-        self.head.state.store(state, Ordering::Release);
-        let waiters = std::mem::take(&mut control.waiters);
-        let job = control.job.take();
-        drop(control);
-        if let Some(job) = job {
-            settle(job.bytes());
-            defer_drop(job);
-        }
-        match waiters {
-            Waiters::None => {}
-            Waiters::One(waiter) => notify([waiter], state == FAILED),
-            Waiters::Many(all) => notify(all, state == FAILED),
-        }
+        let (waiters, job) = self.head.show(state);
+        defer_drop(job);
+        waiters.tell(state == FAILED);
         true
+    }
+}
+
+/// Shows the value that a call has deposited, and tells who waits for it. The thread's hold on the object
+/// ends before anyone is told, so that the object is mostly dropped, and its memory freed, by the thread
+/// that made it; for the same reason a small `spent` job stays in the slot until then.
+pub(crate) fn publish(object: Arc<dyn Object>, spent: Option<Box<dyn Job>>) {
+    let head = object.head();
+    if head.state.load(Ordering::Acquire) != DEPOSITED {
+        return;
+    }
+    let mut control = head.lock();
+    control.job = spent.filter(|job| size_of_val(&**job) <= SPENT_BYTES_MAX);
+    head.state.store(READY, Ordering::Release);
+    let waiters = std::mem::take(&mut control.waiters);
+    drop(control);
+    drop(object);
+    waiters.tell(false);
+}
+
+/// A spent job of up to this size stays with its object.
+const SPENT_BYTES_MAX: usize = 256;
+
+impl Head {
+    /// Makes the state visible; who waits, and the job if it never started, come back.
+    fn show(&self, state: u8) -> (Waiters, Option<Box<dyn Job>>) {
+        let mut control = self.lock();
+        self.state.store(state, Ordering::Release);
+        let waiters = std::mem::take(&mut control.waiters);
+        let job = if self.has_started() { None } else { control.job.take() };
+        drop(control);
+        if let Some(job) = &job {
+            settle(job.bytes());
+        }
+        (waiters, job)
     }
 }
 
@@ -443,9 +502,12 @@ impl<T: 'static> Drop for Slot<T> {
         {
             table.remove(registered.id.place);
         }
+        let has_started = self.head.has_started();
         let control = self.head.control.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(job) = control.job.take() {
-            settle(job.bytes());
+            if !has_started {
+                settle(job.bytes());
+            }
             defer_drop(job);
         }
         match self.value.get_mut().take() {
@@ -470,24 +532,36 @@ pub(crate) fn live() -> i64 {
 }
 
 /// A ref that counts: while one exists the value stays, and only the last one can move it out.
-pub(crate) struct Counted<O: Object + ?Sized>(Arc<O>);
+///
+/// All counted refs to an object share one count of the `Arc`: who raises `users` from zero brings it,
+/// who lowers it to zero drops it. So a clone is one atomic operation.
+pub(crate) struct Counted<O: Object + ?Sized>(ManuallyDrop<Arc<O>>);
 
 impl<O: Object + ?Sized> Counted<O> {
     /// The first ref to an object that nobody else can reach yet, or one more beside another.
     pub(crate) fn new(object: Arc<O>) -> Self {
-        object.head().users.fetch_add(1, Ordering::Relaxed);
-        Self(object)
+        let is_first = object.head().users.fetch_add(1, Ordering::Relaxed) == 0;
+        Self::counted(object, is_first)
     }
 
     /// A ref to an object that was found by its id; `None` if its value was moved out.
     pub(crate) fn found(object: Arc<O>) -> Option<Self> {
         let control = object.head().lock();
         let taken = object.head().state.load(Ordering::Acquire) == TAKEN;
-        if !taken {
-            object.head().users.fetch_add(1, Ordering::Relaxed);
-        }
+        let is_first = !taken && object.head().users.fetch_add(1, Ordering::Relaxed) == 0;
         drop(control);
-        (!taken).then(|| Self(object))
+        (!taken).then(|| Self::counted(object, is_first))
+    }
+
+    /// Keeps the count of `object` for all refs, or gives it back if they have one.
+    fn counted(object: Arc<O>, is_first: bool) -> Self {
+        let this = Self(ManuallyDrop::new(object));
+        if !is_first {
+            // SAFETY: `users` was not zero, so the refs hold one count of the `Arc` already and will drop
+            // it after `users`, which counts this one too, is zero. The copy is the count given back.
+            drop(unsafe { ptr::read(&*this.0) });
+        }
+        this
     }
 
     /// The object, uncounted: it may be completed and waited for, but not read.
@@ -498,13 +572,20 @@ impl<O: Object + ?Sized> Counted<O> {
 
 impl<O: Object + ?Sized> Clone for Counted<O> {
     fn clone(&self) -> Self {
-        Self::new(self.0.clone())
+        self.0.head().users.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: `users` counts the copy, and the refs' one count of the `Arc` stays until it is zero.
+        Self(ManuallyDrop::new(unsafe { ptr::read(&*self.0) }))
     }
 }
 
 impl<O: Object + ?Sized> Drop for Counted<O> {
     fn drop(&mut self) {
-        self.0.head().users.fetch_sub(1, Ordering::Release);
+        if self.0.head().users.fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            // SAFETY: this lowered `users` to zero, so it is this ref that drops the refs' one count; it
+            // is dropped once, since `drop` runs once. A ref made from now on brings a count of its own.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        }
     }
 }
 

@@ -17,8 +17,8 @@ pub(super) fn parameters(call: &Call) -> TokenStream {
     parameters.collect()
 }
 
-/// How many parameters clippy takes to be too many: the user hears of the function, not of its remote form, which has
-/// one more.
+/// How many parameters clippy takes to be too many: the user hears of the function, not of its remote form,
+/// which has one more.
 const PARAMETERS_MANY: usize = 7;
 
 /// The lint level of `remote`.
@@ -89,7 +89,9 @@ pub(super) fn body(call: &Call, callee: &TokenStream) -> TokenStream {
 pub(super) fn run(call: &Call, callee: &TokenStream, this: Option<&Ident>, names: &[Ident]) -> TokenStream {
     let arguments = call.params.iter().zip(names).map(|(param, name)| match param.passing {
         Passing::Owned(_) => quote_spanned!(at(param)=> #name.take()?),
-        Passing::Text(_) | Passing::Slice(_) | Passing::Borrowed(_) => quote_spanned!(at(param)=> #name.lend()?),
+        Passing::Text(_) | Passing::Slice(_) | Passing::Borrowed(_) => {
+            quote_spanned!(at(param)=> #name.lend()?)
+        }
     });
     let this = this.map(|this| quote!(#this,));
     let wait = call.is_async.then(|| quote!(.await));
@@ -119,8 +121,8 @@ pub(super) fn local(name: &str) -> Ident {
 fn variant(call: &Call) -> TokenStream {
     let borrow = match call.receiver {
         None => "",
-        Some(Receiver::Shared(_)) => "Shared",
-        Some(Receiver::Exclusive(_)) => "Exclusive",
+        Some(Receiver::Shared) => "Shared",
+        Some(Receiver::Exclusive) => "Exclusive",
     };
     let flow = match call.output.shape {
         Shape::Stream => "Stream",
@@ -182,8 +184,8 @@ pub(super) fn options(settings: &Settings) -> TokenStream {
     }
 }
 
-/// Checks that point at the types of the user's parameters. One parameter needs none: the bound of `type Args` points
-/// at it.
+/// Checks that point at the types of the user's parameters. One parameter needs none: the bound of `type
+/// Args` points at it.
 pub(super) fn checks(call: &Call) -> Option<TokenStream> {
     let checks = call.params.iter().filter_map(|param| {
         let ty = param.passing.value()?;

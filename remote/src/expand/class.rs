@@ -38,7 +38,8 @@ fn entries(class: &Class) -> TokenStream {
     let lints = call::lints(call);
     let (parameters, arguments) = (call::parameters(call), call::arguments(call));
     let docs = call.docs.with(&format!("Starts an actor of class `{}`; returns at once.", class.name));
-    let options_docs = format!("Options for one actor of class `{}`, which starts with `remote` at the end.", class.name);
+    let options_docs =
+        format!("Options for one actor of class `{}`, which starts with `remote` at the end.", class.name);
     quote! {
         impl #path {
             #docs

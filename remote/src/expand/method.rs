@@ -50,7 +50,12 @@ pub(super) fn handle(path: &TokenStream, name: &str, kind: &TokenStream, methods
 }
 
 /// The types of one method. `class` is what it is a method of, `callee` is how it is called.
-pub(super) fn method(call: &Call, class: &TokenStream, class_name: &str, callee: &TokenStream) -> TokenStream {
+pub(super) fn method(
+    call: &Call,
+    class: &TokenStream,
+    class_name: &str,
+    callee: &TokenStream,
+) -> TokenStream {
     let entries = entries(call, class, class_name);
     let implementation = implementation(call, class, class_name, callee);
     quote!(#entries #implementation)

@@ -7,7 +7,7 @@ use crate::text;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::ToTokens;
 use syn::ext::IdentExt;
-use syn::{Attribute, Path, Signature, Token, Type, Visibility};
+use syn::{Attribute, Path, Signature, Type, Visibility};
 
 /// A function, a constructor or a method that can be called from afar.
 pub(crate) struct Call {
@@ -32,12 +32,12 @@ pub(crate) struct Call {
 }
 
 /// How a method borrows its actor.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Receiver {
     /// `&self`
-    Shared(Token![self]),
+    Shared,
     /// `&mut self`
-    Exclusive(Token![self]),
+    Exclusive,
 }
 
 /// What surrounds a signature.
@@ -67,8 +67,9 @@ impl Call {
         site: &Site<'_>,
         errors: &mut Errors,
     ) -> Option<Self> {
-        let is_plain = generics::refuse(&signature.generics, site.kind, errors) & is_safe(signature, site, errors);
-        let receiver = Receiver::new(signature, errors);
+        let is_plain =
+            generics::refuse(&signature.generics, site.kind, errors) & is_safe(signature, site, errors);
+        let receiver = Receiver::of(signature).map_err(|error| errors.push(error)).ok();
         let params = Param::all(signature, site, errors);
         let output = Output::new(&signature.output, site, errors);
         let (receiver, params, output) = (receiver?, params?, output?);
@@ -107,32 +108,29 @@ impl Call {
 }
 
 impl Receiver {
-    /// The receiver, if there is one; `None` if it is not a borrow.
-    #[expect(clippy::option_option, reason = "outside: whether it may stand, inside: whether there is one")]
-    fn new(signature: &Signature, errors: &mut Errors) -> Option<Option<Self>> {
-        let Some(receiver) = signature.receiver() else { return Some(None) };
+    /// The receiver of a signature, if it has one.
+    fn of(signature: &Signature) -> syn::Result<Option<Self>> {
+        let Some(receiver) = signature.receiver() else { return Ok(None) };
         if let Type::Reference(reference) = &*receiver.ty
             && matches!(&*reference.elem, Type::Path(path) if path.path.is_ident("Self"))
         {
             let kind = if reference.mutability.is_some() { Self::Exclusive } else { Self::Shared };
-            return Some(Some(kind(receiver.self_token)));
+            return Ok(Some(kind));
         }
-        errors.at(receiver, "a remote method borrows its actor: write `&mut self` or `&self`");
-        None
-    }
-}
-
-impl ToTokens for Receiver {
-    fn to_tokens(&self, tokens: &mut TokenStream) {
-        let (Self::Shared(token) | Self::Exclusive(token)) = self;
-        token.to_tokens(tokens);
+        Err(syn::Error::new_spanned(
+            receiver,
+            "a remote method borrows its actor: write `&mut self` or `&self`",
+        ))
     }
 }
 
 fn is_safe(signature: &Signature, site: &Site<'_>, errors: &mut Errors) -> bool {
     let kind = site.kind;
     if let Some(keyword) = &signature.unsafety {
-        errors.at(keyword, format_args!("a remote {kind} cannot be unsafe: check what it needs and make it safe"));
+        errors.at(
+            keyword,
+            format_args!("a remote {kind} cannot be unsafe: check what it needs and make it safe"),
+        );
     }
     if let Some(abi) = &signature.abi {
         errors.at(abi, format_args!("a remote {kind} has Rust's own ABI: leave this out"));

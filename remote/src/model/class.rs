@@ -49,7 +49,14 @@ impl Class {
         let methods = methods.into_iter().collect::<Option<Vec<_>>>()?;
         let members = block.members.iter().flat_map(|member| &member.attributes);
         let attributes: Vec<_> = block.header.attrs.iter().chain(members).cloned().collect();
-        (is_plain && names_are_free).then(|| Self { path, name, constructor, methods, settings, lints: lints(&attributes) })
+        (is_plain && names_are_free).then(|| Self {
+            path,
+            name,
+            constructor,
+            methods,
+            settings,
+            lints: lints(&attributes),
+        })
     }
 
     /// Whether its actors run on an event loop.
@@ -58,8 +65,8 @@ impl Class {
     }
 }
 
-const WITHOUT_CONSTRUCTOR: &str = "a remote class has one `impl` with its constructor and all its remote methods: add \
-                                   `pub fn new() -> Self` here, or move these methods there";
+const WITHOUT_CONSTRUCTOR: &str = "a remote class has one `impl` with its constructor and all its remote \
+                                   methods: add `pub fn new() -> Self` here, or move these methods there";
 
 /// A callable member.
 #[derive(Clone, Copy)]
@@ -197,7 +204,10 @@ fn refuse_taken_names(block: &Block<ItemImpl>, errors: &mut Errors) -> bool {
         let MemberKind::Callable { signature, .. } = &member.kind else { continue };
         let name = &signature.ident;
         if name == "remote" || name == "options" {
-            errors.at(name, format_args!("`#[remote]` itself makes a function `{name}` for the class: rename this one"));
+            errors.at(
+                name,
+                format_args!("`#[remote]` itself makes a function `{name}` for the class: rename this one"),
+            );
             are_free = false;
         }
     }

@@ -17,7 +17,8 @@ pub(crate) struct Docs {
 impl Docs {
     /// Picks them out of all attributes of an item.
     pub(crate) fn new(attributes: &[Attribute]) -> Self {
-        let named = |name| attributes.iter().filter(move |attribute| attribute.path().is_ident(name)).cloned();
+        let named =
+            |name| attributes.iter().filter(move |attribute| attribute.path().is_ident(name)).cloned();
         Self {
             lines: named("doc").map(|attribute| attribute.meta).filter(is_repeated).collect(),
             conditions: named("cfg").collect(),
@@ -28,13 +29,15 @@ impl Docs {
     /// The docs as plain text, without the blank that follows `///`.
     pub(crate) fn text(&self) -> String {
         let lines: Vec<_> = self.lines.iter().filter_map(text).collect();
-        let lines: Vec<_> = lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
+        let lines: Vec<_> =
+            lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
         lines.join("\n").trim().to_owned()
     }
 
     /// The docs, then one sentence on what the generated item is.
     ///
-    /// Examples in docs are tests, and run once, where the user wrote them: `doctest` keeps them out of the copies.
+    /// Examples in docs are tests, and run once, where the user wrote them: `doctest` keeps them out of the
+    /// copies.
     pub(crate) fn with(&self, sentence: &str) -> TokenStream {
         let lines = &self.lines;
         let blank = (!lines.is_empty()).then(|| quote!(#[doc = ""]));
@@ -62,10 +65,11 @@ impl Docs {
     }
 }
 
-/// The levels that attributes set for lints, without a promise that the lints fire. What is deprecated is allowed: the
-/// generated code of a deprecated item names it.
+/// The levels that attributes set for lints, without a promise that the lints fire. What is deprecated is
+/// allowed: the generated code of a deprecated item names it.
 pub(super) fn lints(attributes: &[Attribute]) -> Vec<Attribute> {
-    let has_name = |attribute: &&Attribute, names: &[&str]| names.iter().any(|name| attribute.path().is_ident(name));
+    let has_name =
+        |attribute: &&Attribute, names: &[&str]| names.iter().any(|name| attribute.path().is_ident(name));
     let deprecated = attributes.iter().find(|attribute| has_name(attribute, &["deprecated"]));
     let deprecated = deprecated.map(|_| syn::parse_quote!(#[allow(deprecated)]));
     let levels = attributes.iter().filter(|attribute| has_name(attribute, &["allow", "expect"]));
@@ -112,7 +116,10 @@ mod tests {
         let docs = Docs::new(&item.attrs);
         assert_eq!(docs.text(), "Adds.\n\n    indented");
         let copy = docs.with("Remote.").to_string();
-        assert!(copy.contains("include_str") && copy.contains("Remote.") && !copy.contains("alias"), "{copy}");
+        assert!(
+            copy.contains("include_str") && copy.contains("Remote.") && !copy.contains("alias"),
+            "{copy}"
+        );
     }
 
     #[test]
@@ -131,7 +138,8 @@ mod tests {
             #[allow(unused)]
             fn old() {}
         };
-        let levels: Vec<_> = lints(&item.attrs).iter().map(|level| crate::text::tidy(level.to_token_stream())).collect();
+        let levels: Vec<_> =
+            lints(&item.attrs).iter().map(|level| crate::text::tidy(level.to_token_stream())).collect();
         assert_eq!(levels, ["#[allow(clippy::all)]", "#[allow(unused)]", "#[allow(deprecated)]"]);
     }
 }

@@ -11,9 +11,13 @@ pub(super) fn refuse(generics: &Generics, of: &str, errors: &mut Errors) -> bool
         errors.at(
             params,
             if only_lifetimes {
-                format!("a remote {of} cannot have lifetimes, arguments are lent while it runs: leave them out")
+                format!(
+                    "a remote {of} cannot have lifetimes, arguments are lent while it runs: leave them out"
+                )
             } else {
-                format!("a remote {of} cannot be generic, other processes find it by name: write it for one type")
+                format!(
+                    "a remote {of} cannot be generic, other processes find it by name: write it for one type"
+                )
             },
         );
     }

@@ -1,5 +1,5 @@
-//! Items as plain data, checked: what is here can be expanded. All rules about items, and their messages, stand in
-//! this room.
+//! Items as plain data, checked: what is here can be expanded. All rules about items, and their messages,
+//! stand in this room.
 //!
 //! ```text
 //! Function ─ Call     Class ┬ Call (its constructor)     Trait ─ Call ..     Implementation
@@ -10,9 +10,9 @@
 //!      └ Output ─ Shape
 //! ```
 //!
-//! Invariants: a type in here names no `Self`, borrows nothing inside itself and is not generic; a class has exactly one
-//! constructor; a call has no more parameters than the library has tuples for. Mistakes in options are told and leave the
-//! item as it is; any other mistake leaves no item.
+//! Invariants: a type in here names no `Self`, borrows nothing inside itself and is not generic; a class
+//! has exactly one constructor; a call has no more parameters than the library has tuples for. Mistakes in
+//! options are told and leave the item as it is; any other mistake leaves no item.
 
 mod call;
 mod class;

@@ -54,7 +54,10 @@ impl Output {
             return None;
         }
         if let Type::Never(_) = value {
-            errors.at(value, "a remote call gives a value back: leave out `-> !`; an endless loop is a `()` too");
+            errors.at(
+                value,
+                "a remote call gives a value back: leave out `-> !`; an endless loop is a `()` too",
+            );
             return None;
         }
         is_whole(value, site, errors).then(|| Self {

@@ -53,7 +53,10 @@ impl Param {
     fn new(param: &PatType, site: &Site<'_>, errors: &mut Errors) -> Option<Self> {
         let condition = param.attrs.iter().find(|attribute| attribute.path().is_ident("cfg"));
         if let Some(condition) = condition {
-            errors.at(condition, "a parameter of a remote call cannot be conditional: write the whole item twice");
+            errors.at(
+                condition,
+                "a parameter of a remote call cannot be conditional: write the whole item twice",
+            );
         }
         let name = name(&param.pat);
         if name.is_none() {
@@ -70,7 +73,10 @@ impl Passing {
         match bare(ty) {
             Type::Reference(reference) => Self::borrowed(reference, site, errors),
             Type::ImplTrait(generic) => {
-                errors.at(generic, format_args!("`impl Trait` makes a remote {} generic: write the type", site.kind));
+                errors.at(
+                    generic,
+                    format_args!("`impl Trait` makes a remote {} generic: write the type", site.kind),
+                );
                 None
             }
             ty => is_whole(ty, site, errors).then(|| Self::Owned(site.named(ty))),
@@ -93,7 +99,9 @@ impl Passing {
         }
         match elem {
             Type::Path(path) if path.path.is_ident("str") => Some(Self::Text(elem.to_token_stream())),
-            Type::Slice(slice) => is_whole(&slice.elem, site, errors).then(|| Self::Slice(site.named(&slice.elem))),
+            Type::Slice(slice) => {
+                is_whole(&slice.elem, site, errors).then(|| Self::Slice(site.named(&slice.elem)))
+            }
             Type::TraitObject(object) => {
                 errors.at(object, "a value of unknown type cannot be sent: write the type");
                 None
@@ -128,7 +136,9 @@ fn typed(input: &FnArg) -> Option<&PatType> {
 
 fn name(pattern: &Pat) -> Option<Ident> {
     match pattern {
-        Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => Some(pattern.ident.clone()),
+        Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => {
+            Some(pattern.ident.clone())
+        }
         _ => None,
     }
 }
@@ -148,7 +158,10 @@ pub(super) fn is_whole(ty: &Type, site: &Site<'_>, errors: &mut Errors) -> bool 
     if let Some(token) = text::find(tokens.clone(), |token| is(token, "impl")) {
         errors.at(token, format_args!("`impl Trait` makes a remote {} generic: write the type", site.kind));
     } else if let Some(token) = text::find(tokens, |token| is(token, "&") || is(token, "_")) {
-        errors.at(token, "only a whole parameter can be borrowed: write an owned type here, like `String` for `&str`");
+        errors.at(
+            token,
+            "only a whole parameter can be borrowed: write an owned type here, like `String` for `&str`",
+        );
     } else {
         return true;
     }
@@ -228,7 +241,8 @@ mod tests {
 
     #[test]
     fn every_wrong_parameter_is_told() {
-        let signature: syn::Signature = parse_quote!(fn f(&self, (a, b): (u8, u8), ref c: u8, mut d: u8, e: &mut u8));
+        let signature: syn::Signature =
+            parse_quote!(fn f(&self, (a, b): (u8, u8), ref c: u8, mut d: u8, e: &mut u8));
         let mut errors = Errors::default();
         let site = Site { kind: "method", this: None };
         assert!(Param::all(&signature, &site, &mut errors).is_none());

@@ -26,36 +26,41 @@ impl Trait {
     pub(crate) fn new(block: &Block<ItemTrait>, options: &TokenStream, errors: &mut Errors) -> Option<Self> {
         refuse_options(options, "a trait has no options: give them to the class that implements it", errors);
         let is_plain = generics::refuse(&block.header.generics, "trait", errors);
-        let methods: Vec<_> = block.members.iter().filter_map(|member| method(member, errors)).collect();
+        let is_object = refuse_others(block, errors);
+        let methods =
+            block.members.iter().filter_map(|member| Some((member, remote_signature(member, errors)?)));
+        let methods: Vec<_> = methods.collect();
+        let methods: Vec<_> =
+            methods.iter().map(|(member, signature)| method(member, signature, errors)).collect();
+        let methods = methods.into_iter().collect::<Option<Vec<_>>>()?;
         let members = block.members.iter().flat_map(|member| &member.attributes);
         let attributes: Vec<_> = block.header.attrs.iter().chain(members).cloned().collect();
-        let methods = methods.into_iter().collect::<Option<Vec<_>>>()?;
-        is_plain.then(|| Self { name: block.header.ident.clone(), methods, lints: lints(&attributes) })
+        let name = block.header.ident.clone();
+        (is_plain && is_object).then(|| Self { name, methods, lints: lints(&attributes) })
     }
 }
 
-/// The remote method that a member is, if it is one: `Some(None)` if it cannot be expanded.
-fn method(member: &Member, errors: &mut Errors) -> Option<Option<Call>> {
-    let MemberKind::Callable { signature, .. } = &member.kind else {
-        return refuse_other(member, errors).then_some(None);
-    };
-    if needs_sized(signature) {
-        for attribute in &member.remote {
-            errors.at(attribute, "a method `where Self: Sized` stays ordinary: leave this out");
-        }
-        return None;
+/// The signature of a method that handles have; the others stay ordinary, so that they have no options.
+fn remote_signature<'a>(member: &'a Member, errors: &mut Errors) -> Option<&'a Signature> {
+    let MemberKind::Callable { signature, .. } = &member.kind else { return None };
+    if !needs_sized(signature) {
+        return Some(signature);
     }
-    Some(checked(member, signature, errors))
+    for attribute in &member.remote {
+        errors.at(attribute, "a method `where Self: Sized` stays ordinary: leave this out");
+    }
+    None
 }
 
-fn checked(member: &Member, signature: &Signature, errors: &mut Errors) -> Option<Call> {
+fn method(member: &Member, signature: &Signature, errors: &mut Errors) -> Option<Call> {
     let settings = method_settings(member, errors);
     if let Some(keyword) = &signature.asyncness {
         errors.at(keyword, "a remote trait's methods cannot be async: leave out `async` and return a value");
         return None;
     }
     if signature.receiver().is_none() {
-        let message = "a remote trait has methods only: take `&self` or `&mut self`, or add `where Self: Sized`";
+        let message =
+            "a remote trait has methods only: take `&self` or `&mut self`, or add `where Self: Sized`";
         errors.at(&signature.ident, message);
         return None;
     }
@@ -80,16 +85,23 @@ fn own_type(signature: &Signature) -> Option<proc_macro2::TokenTree> {
     text::find(types, |token| token.to_string() == "Self")
 }
 
-/// Refuses constants and types in a trait; answers whether it was one.
-fn refuse_other(member: &Member, errors: &mut Errors) -> bool {
-    let MemberKind::Other(tokens) = &member.kind else { return false };
+/// Refuses constants and types in a trait; answers whether there were none.
+fn refuse_others(block: &Block<ItemTrait>, errors: &mut Errors) -> bool {
+    let others = block.members.iter().filter_map(|member| match &member.kind {
+        MemberKind::Other(tokens) => Some(tokens),
+        MemberKind::Callable { .. } => None,
+    });
+    others.clone().for_each(|tokens| refuse_other(tokens, errors));
+    others.count() == 0
+}
+
+fn refuse_other(tokens: &TokenStream, errors: &mut Errors) {
     let message = match syn::parse2(tokens.clone()) {
         Ok(TraitItem::Const(_)) => "a remote trait has methods only: make this constant a method",
         Ok(TraitItem::Type(_)) => "a remote trait has methods only: write the type where it is used",
         _ => "a remote trait has methods only: write them out, a macro in here cannot be seen",
     };
     errors.at(tokens, message);
-    true
 }
 
 /// Whether a method asks for `Self: Sized`, so that it is not part of the trait's object.

@@ -147,7 +147,9 @@ impl Given {
             None => return Ok(quote_spanned!(here(value.span())=> ((#value) as f64))),
         };
         match number {
-            Ok(_) if negative => Err(Error::new_spanned(value, format!("`{}` cannot be negative", self.name))),
+            Ok(_) if negative => {
+                Err(Error::new_spanned(value, format!("`{}` cannot be negative", self.name)))
+            }
             Ok(number) if number.is_finite() => Ok(quote_spanned!(here(value.span())=> #number)),
             _ => Err(self.wrong_value(value, "a number that is not beyond all measure")),
         }
@@ -192,7 +194,8 @@ impl Given {
     fn duration(&self, value: &Expr) -> Result<TokenStream> {
         match literal(value) {
             Some((Lit::Str(text), false)) => {
-                let time = units::milliseconds(&text.value()).map_err(|wrong| Error::new_spanned(value, wrong))?;
+                let time =
+                    units::milliseconds(&text.value()).map_err(|wrong| Error::new_spanned(value, wrong))?;
                 Ok(quote_spanned!(here(value.span())=> ::core::time::Duration::from_millis(#time)))
             }
             Some(_) => Err(self.wrong_value(value, "a time with its unit, like `\"30s\"`")),
@@ -236,7 +239,9 @@ impl Given {
                 Takes::Flag | Takes::Switch => format!("write `{name}` or `{name} = false`"),
                 Takes::Resources => format!("write `{name}(tpu = 2)`"),
                 Takes::Environment => format!("write `{name}(RUST_LOG = \"info\")`"),
-                Takes::Number | Takes::Count | Takes::Size | Takes::Concurrency => format!("write `{name} = 2`"),
+                Takes::Number | Takes::Count | Takes::Size | Takes::Concurrency => {
+                    format!("write `{name} = 2`")
+                }
                 Takes::Bytes => format!("write `{name} = \"2GiB\"`"),
                 Takes::Duration => format!("write `{name} = \"30s\"`"),
                 Takes::Isolation => format!("write `{name} = \"process\"`"),
@@ -254,7 +259,11 @@ impl Given {
     fn misplaced(&self, known: &Known, place: Place) -> Error {
         let owners: Vec<_> = known.places.iter().map(|owner| format!("a {owner}")).collect();
         let owners = owners.join(" or ");
-        self.error(format!("`{}` is an option of {owners}, not of a {place}\n{}", known.name, known::list(place)))
+        self.error(format!(
+            "`{}` is an option of {owners}, not of a {place}\n{}",
+            known.name,
+            known::list(place)
+        ))
     }
 
     fn error(&self, message: String) -> Error {

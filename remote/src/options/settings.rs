@@ -57,7 +57,7 @@ mod tests {
 
     fn calls(place: Place, written: &str) -> String {
         let (calls, mistakes) = options(place, written);
-        assert_eq!(mistakes, [String::new(); 0], "{written}");
+        assert_eq!(mistakes, Vec::<String>::new(), "{written}");
         calls
     }
 
@@ -129,9 +129,15 @@ mod tests {
             ("resources = 2", "write `resources(tpu = 2)`"),
             ("resources(tpu = -2)", "cannot be negative"),
             ("env(A = 1)", "takes a text"),
-            ("num_cpu = 2", "there is no option `num_cpu`: did you mean `num_cpus`?\na function takes `num_cpus`, "),
+            (
+                "num_cpu = 2",
+                "there is no option `num_cpu`: did you mean `num_cpus`?\na function takes `num_cpus`, ",
+            ),
             ("colour = 2", "there is no option `colour`\na function takes "),
-            ("max_restarts = 1", "`max_restarts` is an option of a class, not of a function\na function takes "),
+            (
+                "max_restarts = 1",
+                "`max_restarts` is an option of a class, not of a function\na function takes ",
+            ),
             ("max_task_retries = 1", "an option of a class or a method, not of a function"),
         ] {
             let message = mistake(Place::Function, written);
@@ -141,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_mistake_costs_its_own_option_only() {
-        let (calls, mistakes) = options(Place::Function, "num_cpus = 1, colour = 2, name = \"x\", num_cpus = 3");
+        let (calls, mistakes) =
+            options(Place::Function, "num_cpus = 1, colour = 2, name = \"x\", num_cpus = 3");
         assert_eq!(calls, ".num_cpus(1f64).name(\"x\")");
         assert_eq!(mistakes.len(), 2, "{mistakes:?}");
         assert!(mistakes[1].contains("given twice"), "{mistakes:?}");

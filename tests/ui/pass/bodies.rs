@@ -17,7 +17,7 @@ fn first() -> ObjectRef<u8> {
             Self(x)
         }
 
-        pub fn get(&self) -> u8 {
+        pub(crate) fn get(&self) -> u8 {
             self.0
         }
     }

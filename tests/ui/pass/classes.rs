@@ -1,6 +1,13 @@
 //! Classes of every kind, in a crate that allows nothing.
 #![forbid(unsafe_code)]
-#![deny(warnings, missing_docs, unreachable_pub, missing_debug_implementations, rust_2018_idioms, nonstandard_style)]
+#![deny(
+    warnings,
+    missing_docs,
+    unreachable_pub,
+    missing_debug_implementations,
+    rust_2018_idioms,
+    nonstandard_style
+)]
 
 use mobula::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,13 @@
 //! Functions of every kind, in a crate that allows nothing.
 #![forbid(unsafe_code)]
-#![deny(warnings, missing_docs, unreachable_pub, missing_debug_implementations, rust_2018_idioms, nonstandard_style)]
+#![deny(
+    warnings,
+    missing_docs,
+    unreachable_pub,
+    missing_debug_implementations,
+    rust_2018_idioms,
+    nonstandard_style
+)]
 
 use mobula::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -28,7 +35,14 @@ pub fn add(x: i64, y: i64) -> i64 {
 
 /// Every way to pass an argument.
 #[remote]
-pub fn every_way(x: i64, ys: &[f64], name: &str, big: &Matrix, r: ObjectRef<u8>, mut last: (u8, [u8; 4])) -> Result<i64, Wrong> {
+pub fn every_way(
+    x: i64,
+    ys: &[f64],
+    name: &str,
+    big: &Matrix,
+    r: ObjectRef<u8>,
+    mut last: (u8, [u8; 4]),
+) -> Result<i64, Wrong> {
     last.0 += 1;
     let _ = (r, last);
     i64::try_from(ys.len() + name.len() + big.0.len()).map(|n| n + x).map_err(|_| Wrong)

@@ -1,0 +1,144 @@
+//! Rule 1: calls from one caller to one actor start in the order they were made.
+
+use mobula::prelude::*;
+use mobula::{cancel, get};
+
+use crate::common::{Env, Journal, Latch, assert_fails};
+use crate::fixtures::{Kind, Subject, hold, parse};
+
+/// A text that is there once the latch opens.
+#[remote]
+fn text_later(latch: Latch, text: String) -> String {
+    latch.wait();
+    text
+}
+
+/// Makes calls of its own, as another caller than the driver.
+#[remote]
+fn note_from_a_task(subject: ActorHandle<dyn Subject>, text: &str) -> mobula::Result<usize> {
+    subject.note.remote(text).get()
+}
+
+pub(crate) fn calls_of_one_caller_start_in_the_order_made(env: &Env) {
+    let _running = env.start();
+    for kind in Kind::ALL {
+        let journal = Journal::new();
+        let subject = kind.make(journal, "it");
+        let noted: Vec<_> = (0..1_000).map(|n: i32| subject.note.remote(n.to_string())).collect();
+        assert_eq!(get(&noted).expect("notes"), (1..=1_000).collect::<Vec<_>>(), "{kind:?}");
+        let made: Vec<_> = (0..1_000).map(|n| n.to_string()).collect();
+        assert_eq!(journal.notes()[1..], made, "{kind:?}");
+    }
+}
+
+pub(crate) fn an_unready_argument_holds_back_only_its_caller(env: &Env) {
+    let _running = env.start();
+    for kind in Kind::ALL {
+        let (journal, latch) = (Journal::new(), Latch::new());
+        let subject = kind.make(journal, "it");
+        let first = subject.note.remote(text_later::remote(latch, "first"));
+        let second = subject.note.remote("second");
+        let other = note_from_a_task::remote(&subject, "other");
+        assert_eq!(other.get().expect("another caller"), 1, "{kind:?}");
+        latch.open();
+        assert_eq!(get(&[first, second]).expect("both run"), [2, 3], "{kind:?}");
+        assert_eq!(journal.notes(), ["it begins", "other", "first", "second"], "{kind:?}");
+    }
+}
+
+pub(crate) fn calls_with_and_without_waits_stay_in_order(env: &Env) {
+    let _running = env.start();
+    for kind in Kind::ALL {
+        let journal = Journal::new();
+        let subject = kind.make(journal, "it");
+        let latches: Vec<_> = (0..20).map(|_| Latch::new()).collect();
+        let mut noted = Vec::new();
+        for n in 0..200_usize {
+            let text = n.to_string();
+            noted.push(match latches.get(n / 10).filter(|_| n % 10 == 7) {
+                Some(latch) => {
+                    let latch = *latch;
+                    subject.note.remote(text_later::options().num_cpus(0.0).remote(latch, text))
+                }
+                None => subject.note.remote(text),
+            });
+            // Those that came first are let go while later ones are still made, last one first.
+            if n % 20 == 19 {
+                latches[n / 10].open();
+                latches[n / 10 - 1].open();
+            }
+        }
+        assert_eq!(get(&noted).expect("notes").len(), 200);
+        let made: Vec<_> = (0..200).map(|n| n.to_string()).collect();
+        assert_eq!(journal.notes()[1..], made, "{kind:?}");
+    }
+}
+
+pub(crate) fn a_cancelled_call_gives_up_its_place(env: &Env) {
+    let _running = env.start();
+    for kind in Kind::ALL {
+        let (journal, latch) = (Journal::new(), Latch::new());
+        let _open = latch.guard();
+        let subject = kind.make(journal, "it");
+        let first = subject.note.remote(text_later::remote(latch, "first"));
+        let second = subject.note.remote("second");
+        cancel(&first).expect("a session runs");
+        assert_fails(first.get(), ErrorKind::Cancelled);
+        assert_eq!(second.get().expect("its turn came"), 1, "{kind:?}");
+    }
+}
+
+pub(crate) fn a_call_whose_argument_failed_gives_up_its_place(env: &Env) {
+    let _running = env.start();
+    for kind in Kind::ALL {
+        let (journal, latch) = (Journal::new(), Latch::new());
+        #[remote]
+        fn refused_later(latch: Latch) -> Result<String, String> {
+            latch.wait();
+            Err("no text".into())
+        }
+        let subject = kind.make(journal, "it");
+        let first = subject.note.remote(refused_later::remote(latch));
+        let second = subject.note.remote("second");
+        latch.open();
+        assert_fails(first.get(), ErrorKind::TaskFailed);
+        assert_eq!(second.get().expect("its turn came"), 1, "{kind:?}");
+        // One whose argument has failed before it is made.
+        let failed = parse::remote("x");
+        assert_fails(failed.get(), ErrorKind::TaskFailed);
+        #[remote]
+        fn shown(number: i64) -> String {
+            number.to_string()
+        }
+        let third = subject.note.remote(shown::remote(&failed));
+        let fourth = subject.note.remote("fourth");
+        assert_fails(third.get(), ErrorKind::TaskFailed);
+        assert_eq!(fourth.get().expect("its turn came"), 2, "{kind:?}");
+    }
+}
+
+pub(crate) fn a_call_whose_time_ran_out_gives_up_its_place(env: &Env) {
+    let _running = env.start();
+    for kind in Kind::ALL {
+        let (journal, latch) = (Journal::new(), Latch::new());
+        let _open = latch.guard();
+        let subject = kind.make(journal, "it");
+        let late = text_later::remote(latch, "first");
+        let first = subject.note.options().timeout(std::time::Duration::from_millis(20)).remote(&late);
+        let second = subject.note.remote("second");
+        assert_fails(first.get(), ErrorKind::Timeout);
+        assert_eq!(second.get().expect("its turn came"), 1, "{kind:?}");
+    }
+}
+
+pub(crate) fn callers_do_not_wait_for_each_other(env: &Env) {
+    let _running = env.start();
+    let (journal, latch) = (Journal::new(), Latch::new());
+    let subject = Kind::Thread.make(journal, "it");
+    let held = subject.note.remote(text_later::remote(latch, "held"));
+    // Each task is a caller of its own.
+    let noted: Vec<_> = (0..8).map(|n: i32| note_from_a_task::remote(&subject, n.to_string())).collect();
+    get(&noted).expect("eight callers");
+    latch.open();
+    assert_eq!(held.get().expect("then the driver's"), 9);
+}
