@@ -69,7 +69,7 @@ impl<T: Send + Sync + 'static> ObjectRef<T> {
     /// Waits until the value is there, at most until a time.
     fn wait(&self, until: Option<Instant>) -> Result<()> {
         runtime::may_block()?;
-        if self.is_ready() || runtime::spin(|| self.is_ready()) {
+        if self.is_ready() {
             return Ok(());
         }
         let wanted = Wanted { count: 1, or_failure: false, until };

@@ -110,17 +110,26 @@ impl Embedded {
             object.fail(shutdown());
             return;
         }
-        let request = match options.as_ref().map_or(Ok(None), |options| self.task_terms(options, &object)) {
-            Ok(request) => request.unwrap_or_else(ResourceSet::one_cpu),
-            Err(error) => {
-                object.fail(error);
+        let Some(options) = options else {
+            if crate::runtime::in_call() && !self.adopt_call(&object, None) {
                 return;
             }
+            if needs.is_empty() && self.pool_serves {
+                return self.push_plain(object);
+            }
+            return self.run_when_there(object, needs, ResourceSet::one_cpu());
         };
-        let allowed = options.as_ref().and_then(Options::time_allowed);
-        if !self.adopt_call(&object, allowed) {
-            return;
+        match self.task_terms(&options, &object) {
+            Ok(request) => {
+                if self.adopt_call(&object, options.time_allowed()) {
+                    self.run_when_there(object, needs, request);
+                }
+            }
+            Err(error) => drop(object.fail(error)),
         }
+    }
+
+    fn run_when_there(&self, object: Arc<dyn Object>, needs: Vec<Arc<dyn Object>>, request: ResourceSet) {
         if needs.is_empty() {
             self.run_task(object, &request);
         } else {
@@ -128,7 +137,7 @@ impl Embedded {
         }
     }
 
-    fn task_terms(&self, options: &Options, object: &Arc<dyn Object>) -> Result<Option<ResourceSet>> {
+    fn task_terms(&self, options: &Options, object: &Arc<dyn Object>) -> Result<ResourceSet> {
         options.isolation_checked()?;
         options.naming()?;
         let demand = options.demand(Quantity::ONE)?;
@@ -140,7 +149,7 @@ impl Embedded {
         if !demand.resources.get(crate::resource::GPU).is_zero() {
             say_of_gpus();
         }
-        Ok(Some(demand.resources))
+        Ok(demand.resources)
     }
 
     /// Makes a call the child of the one that makes it: cancelled with it, bound by its deadline.
@@ -165,19 +174,19 @@ impl Embedded {
 
     fn run_task(&self, object: Arc<dyn Object>, request: &ResourceSet) {
         let is_plain = request.get(CPU) == Quantity::ONE && request.iter().count() == 1;
-        if is_plain && self.pool_serves() {
-            self.pool.push(object);
-            // A session that began to end meanwhile has emptied the queue, perhaps before the push.
-            if self.ending.load(Ordering::SeqCst) {
-                self.pool.fail_queued(&shutdown());
-            }
+        if is_plain && self.pool_serves {
+            self.push_plain(object);
         } else {
             self.ledger.run_task(self, object, request);
         }
     }
 
-    fn pool_serves(&self) -> bool {
-        self.settings.total.get(CPU) >= Quantity::ONE
+    fn push_plain(&self, object: Arc<dyn Object>) {
+        self.pool.push(object);
+        // A session that began to end meanwhile has emptied the queue, perhaps before the push.
+        if self.ending.load(Ordering::SeqCst) {
+            self.pool.fail_queued(&shutdown());
+        }
     }
 
     /// Waits for arguments.

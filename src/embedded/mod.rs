@@ -32,7 +32,7 @@ use crate::directory::{Directory, Name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::{Desk, Pool, Stage, Threads};
 use crate::id::{ActorId, JobId, NodeId, WorkerId};
-use crate::resource::{CPU, ResourceSet};
+use crate::resource::{CPU, Quantity, ResourceSet};
 use crate::runtime::{
     ActorCall, ActorCore, ActorRef, Answer, Creation, Identity, Lease, NodeView, Pause, Question,
     Runtime, Station, Task,
@@ -68,6 +68,8 @@ pub(crate) struct Embedded {
     actors: Table<ActorCore>,
     objects: Arc<Table<dyn Object>>,
     ending: AtomicBool,
+    /// Whether there is a CPU for tasks of one.
+    pool_serves: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -97,6 +99,7 @@ impl Embedded {
             actors: Table::default(),
             objects: Arc::default(),
             ending: AtomicBool::new(false),
+            pool_serves: cpus >= Quantity::ONE,
             settings,
         });
         this.pool.attach(this.clone());

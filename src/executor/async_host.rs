@@ -235,10 +235,11 @@ impl Host {
             let last = self.restarts.get() == 0;
             let mut built = None;
             let mut constructor = self.constructor.borrow_mut();
-            let constructor = constructor.as_mut().expect("kept until the actor ends");
+            let job = constructor.as_mut().expect("kept while a restart is left");
             let outcome = self.within(&self.ready, number, || {
-                attempt::once(&mut **constructor, &self.ready, Seat::Vacant(&mut built), last)
+                attempt::once(&mut **job, &self.ready, Seat::Vacant(&mut built), last)
             });
+            drop(constructor);
             match (outcome, built) {
                 (Outcome::Done, Some(built)) => {
                     let state = match built {
@@ -246,6 +247,9 @@ impl Host {
                         Built::Shared(state) => state,
                     };
                     *self.state.borrow_mut() = Some(Rc::new(RefCell::new(state)));
+                    if last {
+                        *self.constructor.borrow_mut() = None;
+                    }
                     publish(self.ready.clone(), None);
                     return Ok(());
                 }
@@ -271,10 +275,10 @@ impl Host {
                 Letter::Call(post) if self.has_ended.get() => {
                     post.object.fail(self.actor.obituary());
                 }
-                Letter::Call(post) => {
-                    self.waiting.borrow_mut().push_back(post.object);
-                    self.start_waiting();
+                Letter::Call(post) if self.waiting.borrow().is_empty() && self.may_start(&post.object) => {
+                    self.start(post.object);
                 }
+                Letter::Call(post) => self.waiting.borrow_mut().push_back(post.object),
                 Letter::Begin => {}
                 Letter::Release => self.release(),
                 Letter::Kill => self.end(killed(&self.actor)),
@@ -297,18 +301,18 @@ impl Host {
     /// Starts the calls whose turn it is.
     fn start_waiting(self: &Rc<Self>) {
         loop {
-            let next = self.waiting.borrow().front().map(|object| object.head().is_exclusive());
-            let Some(exclusive) = next else { return };
-            let free = !self.is_exclusive.get()
-                && if exclusive { self.shared.get() == 0 } else { self.shared.get() < self.concurrency };
-            if !free || self.state.borrow().is_none() {
-                return;
-            }
-            let object = self.waiting.borrow_mut().pop_front();
-            if let Some(object) = object {
-                self.start(object);
-            }
+            let mut waiting = self.waiting.borrow_mut();
+            let Some(object) = waiting.pop_front_if(|object| self.may_start(object)) else { return };
+            drop(waiting);
+            self.start(object);
         }
+    }
+
+    /// Whether the state can be lent to a call beside those that run.
+    fn may_start(&self, object: &Arc<dyn Object>) -> bool {
+        let shared = self.shared.get();
+        let is_free = if object.head().is_exclusive() { shared == 0 } else { shared < self.concurrency };
+        is_free && !self.is_exclusive.get() && self.state.borrow().is_some()
     }
 
     fn start(self: &Rc<Self>, object: Arc<dyn Object>) {

@@ -148,29 +148,23 @@ thread_local! {
 /// Calls `f` with the session's runtime; `None` if no session ever started.
 pub(crate) fn with_current<R>(f: impl FnOnce(&Arc<dyn Runtime>) -> R) -> Option<Result<R>> {
     let epoch = EPOCH.load(Ordering::Acquire);
-    CACHED.with_borrow_mut(|cached| {
-        if cached.0 != epoch || cached.1.is_none() {
-            let current = CURRENT.read().unwrap_or_else(PoisonError::into_inner);
-            match &*current {
-                Current::Never => return None,
-                Current::Ended => return Some(Err(ended())),
-                Current::Running(runtime) => *cached = (epoch, Some(runtime.clone())),
-            }
+    CACHED.with(|cell| {
+        if let (cached_at, Some(runtime)) = &*cell.borrow()
+            && *cached_at == epoch
+        {
+            return Some(Ok(f(runtime)));
         }
-        Some(Ok(()))
+        let runtime = match &*CURRENT.read().unwrap_or_else(PoisonError::into_inner) {
+            Current::Never => return None,
+            Current::Ended => return Some(Err(ended())),
+            Current::Running(runtime) => runtime.clone(),
+        };
+        // Inside another call on this thread the copy stays as it is.
+        if let Ok(mut cached) = cell.try_borrow_mut() {
+            *cached = (epoch, Some(runtime.clone()));
+        }
+        Some(Ok(f(&runtime)))
     })
-    .map(|running| running.map(|()| {
-        // Taken out for the call, so that a nested call on this thread finds the cell free.
-        let runtime = CACHED.with_borrow_mut(|cached| cached.1.take());
-        let Some(runtime) = runtime else { unreachable!("filled just above") };
-        let result = f(&runtime);
-        CACHED.with_borrow_mut(|cached| {
-            if cached.0 == epoch && cached.1.is_none() {
-                cached.1 = Some(runtime);
-            }
-        });
-        result
-    }))
 }
 
 /// What a call says after the end of its session.
@@ -203,7 +197,11 @@ pub(crate) fn uninstall() {
         EPOCH.fetch_add(1, Ordering::Release);
     }
     drop(current);
-    CACHED.with_borrow_mut(|cached| *cached = (0, None));
+    CACHED.with(|cell| {
+        if let Ok(mut cached) = cell.try_borrow_mut() {
+            *cached = (0, None);
+        }
+    });
 }
 
 /// Whether a session runs.
