@@ -4,7 +4,7 @@
 //! printed is the median of the pairs' ratios, with the least and the greatest. Both do the same work
 //! and add up what the calls returned; a row whose sum differs from its floor's is an error.
 
-mod floor;
+pub mod floor;
 
 use std::time::{Duration, Instant};
 

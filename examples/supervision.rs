@@ -2,7 +2,8 @@
 //!
 //! Run it with `cargo run --release --example supervision`. A panic fails the one call that panicked.
 //! The actor is rebuilt from the arguments of its constructor, twice here, and the calls behind the
-//! crash run on the new one. After the third crash it is dead, and every call says what killed it first.
+//! crash run on the new one. After the third crash it is dead, and every call says what killed it first. That
+//! nobody reads the failure of the third crash itself is logged, on standard error.
 
 use mobula::prelude::*;
 

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::registry::Casts;
 use crate::runtime::{self, Creation, Runtime, Task};
 use crate::spec::{ClassDefinition, Definition, Options};
-use crate::store::{Built, Job, LocalFuture, Object, Progress, Seat, Slot};
+use crate::store::{self, Built, Job, LocalFuture, Object, Of, Progress, Seat, Slot};
 use crate::value::Value;
 
 /// The body of a remote function.
@@ -232,7 +232,7 @@ impl<F: Function> Job for FunctionJob<F> {
 /// Starts a task; what goes wrong fails the ref.
 pub fn call_function<F: Function>(options: Option<Options>, args: F::Args) -> ObjectRef<F::Output> {
     let needs = needs_of(&args);
-    let job = Box::new(FunctionJob::<F>(Kept::new(args)));
+    let job = FunctionJob::<F>(Kept::new(args));
     submit(F::DEFINITION, or_of_attribute(options, F::PLAIN, F::options), needs, job)
 }
 
@@ -244,7 +244,7 @@ pub fn stream_function<F: Function>(options: Option<Options>, args: F::Args) -> 
     let bytes = args.bytes();
     let job = StreamJob::new(sink, bytes, false, move |_, sink| code(args, sink));
     let options = or_of_attribute(options, F::PLAIN, F::options);
-    stream.produced_by(submit(F::DEFINITION, options, needs, Box::new(job)))
+    stream.produced_by(submit(F::DEFINITION, options, needs, job))
 }
 
 fn or_of_attribute(options: Option<Options>, plain: bool, attribute: fn() -> Options) -> Option<Options> {
@@ -252,22 +252,22 @@ fn or_of_attribute(options: Option<Options>, plain: bool, attribute: fn() -> Opt
 }
 
 /// Starts a task that `job` is.
-pub(super) fn submit<T: Send + Sync + 'static>(
+pub(super) fn submit<T: Send + Sync + 'static, J: Job>(
     definition: &'static Definition,
     options: Option<Options>,
     needs: Vec<Arc<dyn Object>>,
-    job: Box<dyn Job>,
+    job: J,
 ) -> ObjectRef<T> {
     let mut job = Some(job);
     let started = session::with_runtime(|runtime| {
         let job = job.take().expect("taken once");
-        let slot = Slot::of_job(definition, runtime::this_caller(runtime), None, job);
-        let object = ObjectRef::new(slot.clone());
+        let call = store::call(definition, runtime::this_caller(runtime), None, job);
+        let result = ObjectRef::new(call.clone());
         match runtime::back_pressure(runtime, false) {
-            Ok(()) => runtime.submit(Task { object: slot, needs, options }),
-            Err(error) => drop(slot.fail(error)),
+            Ok(()) => runtime.submit(Task { object: call, needs, options }),
+            Err(error) => drop(call.fail(error)),
         }
-        object
+        result
     });
     started.unwrap_or_else(|error| {
         runtime::refused();
@@ -338,7 +338,7 @@ pub fn call_method<M: Method>(
     args: M::Args,
 ) -> ObjectRef<M::Output> {
     let needs = needs_of(&args);
-    let job = Box::new(MethodJob::<M> { args: Kept::new(args), casts: link.casts });
+    let job = MethodJob::<M> { args: Kept::new(args), casts: link.casts };
     post(link, M::DEFINITION, or_of_attribute(options, M::PLAIN, M::options), needs, job)
 }
 
@@ -352,44 +352,37 @@ pub fn stream_method<M: Method>(
     let (stream, sink) = ObjectStream::new(M::DEFINITION);
     let bytes = args.bytes();
     let Casts { by_ref, by_mut } = link.casts;
-    let job: Box<dyn Job> = match M::BODY {
-        MethodBody::StreamExclusive(code) => {
-            Box::new(StreamJob::new(sink, bytes, true, move |seat, sink| match seat {
-                Seat::Exclusive(state) => code(by_mut(state), args, sink),
-                Seat::Local(state) => code(by_mut(&mut **state.borrow_mut()), args, sink),
-                _ => unreachable!("an exclusive call has the state for itself"),
-            }))
+    let is_exclusive = matches!(M::BODY, MethodBody::StreamExclusive(_));
+    let job = StreamJob::new(sink, bytes, is_exclusive, move |seat, sink| match (M::BODY, seat) {
+        (MethodBody::StreamExclusive(code), Seat::Exclusive(state)) => code(by_mut(state), args, sink),
+        (MethodBody::StreamExclusive(code), Seat::Local(state)) => {
+            code(by_mut(&mut **state.borrow_mut()), args, sink)
         }
-        MethodBody::StreamShared(code) => {
-            Box::new(StreamJob::new(sink, bytes, false, move |seat, sink| match seat {
-                Seat::Exclusive(state) => code(by_ref(state), args, sink),
-                Seat::Shared(state) => code(by_ref(state), args, sink),
-                Seat::Local(state) => code(by_ref(&**state.borrow()), args, sink),
-                _ => unreachable!("a method has a state"),
-            }))
-        }
-        _ => unreachable!("called for streams only"),
-    };
+        (MethodBody::StreamShared(code), Seat::Exclusive(state)) => code(by_ref(state), args, sink),
+        (MethodBody::StreamShared(code), Seat::Shared(state)) => code(by_ref(state), args, sink),
+        (MethodBody::StreamShared(code), Seat::Local(state)) => code(by_ref(&**state.borrow()), args, sink),
+        _ => unreachable!("called for streams only, with the state that the host has"),
+    });
     let options = or_of_attribute(options, M::PLAIN, M::options);
     stream.produced_by(post(link, M::DEFINITION, options, needs, job))
 }
 
-fn post<C: ?Sized, T: Send + Sync + 'static>(
+fn post<C: ?Sized, T: Send + Sync + 'static, J: Job>(
     link: &Link<C>,
     definition: &'static Definition,
     options: Option<Options>,
     needs: Vec<Arc<dyn Object>>,
-    job: Box<dyn Job>,
+    job: J,
 ) -> ObjectRef<T> {
     let actor = &link.actor;
     let runtime = actor.runtime();
-    let slot = Slot::of_job(definition, runtime::this_caller(runtime), Some(actor.id()), job);
-    let result = ObjectRef::new(slot.clone());
-    let slot: Arc<dyn Object> = slot;
-    match admit(link, runtime, options, &slot) {
-        Ok(true) => actor.call(slot, needs),
+    let call = store::call(definition, runtime::this_caller(runtime), Some(actor.id()), job);
+    let result = ObjectRef::new(call.clone());
+    let call: Arc<dyn Object> = call;
+    match admit(link, runtime, options, &call) {
+        Ok(true) => actor.call(call, needs),
         Ok(false) => {}
-        Err(error) => drop(slot.fail(error)),
+        Err(error) => drop(call.fail(error)),
     }
     result
 }
@@ -454,10 +447,13 @@ impl<K: Construct> Job for ConstructJob<K> {
 pub fn create_actor<K: Construct>(options: Option<Options>, args: K::Args) -> ActorHandle<K::Class> {
     let options = options.unwrap_or_else(|| if K::PLAIN { Options::new() } else { K::options() });
     let needs = needs_of(&args);
+    let job = ConstructJob::<K> { args: Kept::new(args), sharing: options.shared_by() };
+    let caller = runtime::caller_anywhere();
+    let ready: Arc<dyn Of<()>> = store::call(&K::DEFINITION.constructor, caller, None, job);
     let creation = Creation {
         class: K::DEFINITION,
         class_type: std::any::TypeId::of::<K::Class>(),
-        constructor: Box::new(ConstructJob::<K> { args: Kept::new(args), sharing: options.shared_by() }),
+        ready,
         needs,
         options,
     };

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::ActorId;
 use crate::registry::{self, Casts, casts_of};
 use crate::runtime::{ActorCore, ActorRef, Answer, Question};
-use crate::store::Slot;
+use crate::store::{Object, Of};
 use crate::value;
 
 /// The kind of a class: something can be constructed from it.
@@ -130,9 +130,8 @@ impl<C: Class + ?Sized, K> ActorHandle<C, K> {
 
     /// A ref that is there once the constructor has run, and fails if it did.
     pub fn ready(&self) -> ObjectRef<()> {
-        let ready: Arc<dyn Any + Send + Sync> = self.core().ready().clone();
-        let slot = ready.downcast::<Slot<()>>().expect("a constructor makes nothing but its state");
-        ObjectRef::new(slot)
+        let ready = self.core().ready().clone().typed().downcast::<Arc<dyn Of<()>>>();
+        ObjectRef::new(*ready.expect("a constructor makes nothing but its state"))
     }
 
     /// The actor's id.

@@ -15,18 +15,18 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::ObjectId;
 use crate::runtime::{self, Answer, Pause, Question, Station, Wanted, with_frame};
 use crate::spec::Definition;
-use crate::store::{Counted, Listener, Object, Slot, Waiter};
+use crate::store::{Counted, Listener, Object, Of, Slot, Waiter};
 use crate::value;
 
 /// A ref to the result of a call, or to a value that was [`put`].
 ///
 /// Pass it to other calls, which then wait for it; clone it, store it, return it. The value lives while
 /// a ref to it does. Dropping a ref does not cancel the call.
-pub struct ObjectRef<T: Send + Sync + 'static>(Counted<Slot<T>>);
+pub struct ObjectRef<T: Send + Sync + 'static>(Counted<dyn Of<T>>);
 
 impl<T: Send + Sync + 'static> ObjectRef<T> {
-    pub(super) fn new(slot: Arc<Slot<T>>) -> Self {
-        Self(Counted::new(slot))
+    pub(super) fn new(object: Arc<dyn Of<T>>) -> Self {
+        Self(Counted::new(object))
     }
 
     /// A ref that has failed from the start.
@@ -36,7 +36,7 @@ impl<T: Send + Sync + 'static> ObjectRef<T> {
         Self::new(slot)
     }
 
-    pub(super) fn slot(&self) -> &Arc<Slot<T>> {
+    pub(super) fn slot(&self) -> &Arc<dyn Of<T>> {
         self.0.object()
     }
 
@@ -217,11 +217,11 @@ fn find<T: Send + Sync + 'static>(id: ObjectId) -> Result<ObjectRef<T>> {
         Answer::Object(object) => object,
         _ => unreachable!("asked for an object"),
     };
-    let any: Arc<dyn Any + Send + Sync> = object;
     let text = || format!("{id} is not a `{}`", std::any::type_name::<T>());
-    let slot = any.downcast::<Slot<T>>().map_err(|_| Error::new(ErrorKind::WrongType, text()))?;
+    let typed = object.typed().downcast::<Arc<dyn Of<T>>>();
+    let object = *typed.map_err(|_| Error::new(ErrorKind::WrongType, text()))?;
     let lost = || Error::new(ErrorKind::ObjectLost, format!("the value of {id} was moved out"));
-    Counted::found(slot).map(ObjectRef).ok_or_else(lost)
+    Counted::found(object).map(ObjectRef).ok_or_else(lost)
 }
 
 /// A value borrowed where it lies in the store; it stays while a view of it does.
@@ -502,7 +502,7 @@ pub fn wait<T: Send + Sync + 'static>(
 /// lists are settled by a glance at each count.
 fn has_duplicates<T: Send + Sync + 'static>(refs: &[ObjectRef<T>]) -> bool {
     let shared = refs.iter().filter(|object| object.slot().head().users() > 1);
-    let mut seen: Vec<*const Slot<T>> = shared.map(|object| Arc::as_ptr(object.slot())).collect();
+    let mut seen: Vec<*const ()> = shared.map(|object| Arc::as_ptr(object.slot()).cast()).collect();
     seen.sort_unstable();
     seen.windows(2).any(|pair| pair[0] == pair[1])
 }

@@ -250,7 +250,7 @@ where
 impl<T, F> Job for StreamJob<T, F>
 where
     T: Send + Sync + 'static,
-    F: FnOnce(Seat<'_>, &mut Sink<T>) -> Result<()> + Send,
+    F: FnOnce(Seat<'_>, &mut Sink<T>) -> Result<()> + Send + 'static,
 {
     fn attempt(&mut self, slot: &Arc<dyn Object>, seat: Seat<'_>, _: bool) -> Progress {
         let Some((mut sink, code)) = self.parts.take() else {

@@ -61,7 +61,7 @@ where
     if items.len() < 2 {
         return items.into_iter().next();
     }
-    let job = Box::new(ReduceJob { items, combine });
+    let job = ReduceJob { items, combine };
     Some(submit(&REDUCE, Some(Options::new().num_cpus(0.0)), Vec::new(), job))
 }
 
@@ -86,7 +86,7 @@ impl<T: Value + Clone, F: Fn(Arg<T>, Arg<T>) -> ObjectRef<T> + Send> ReduceJob<T
     }
 }
 
-impl<T: Value + Clone, F: Fn(Arg<T>, Arg<T>) -> ObjectRef<T> + Send> Job for ReduceJob<T, F> {
+impl<T: Value + Clone, F: Fn(Arg<T>, Arg<T>) -> ObjectRef<T> + Send + 'static> Job for ReduceJob<T, F> {
     fn attempt(&mut self, slot: &Arc<dyn Object>, _: Seat<'_>, _: bool) -> Progress {
         complete(slot, self.reduce())
     }

@@ -10,7 +10,6 @@ use crate::id::ActorId;
 use crate::resource::{GPU, Quantity, ResourceSet};
 use crate::runtime::{ActorCore, ActorRef, Creation, Lease, Letter, Mailbox, Parts, Policy, Runtime};
 use crate::spec::{Isolation, Options};
-use crate::store::{Object, Slot};
 
 /// `&self` calls of an async class that may overlap unless told otherwise; as in Ray.
 const ASYNC_CONCURRENCY: usize = 1_000;
@@ -64,10 +63,9 @@ fn check(options: &Options) -> Result<Checked> {
 
 impl Embedded {
     pub(super) fn create_actor(&self, creation: Creation) -> ActorRef {
-        let Creation { class, class_type, constructor, needs, options } = creation;
+        let Creation { class, class_type, ready, needs, options } = creation;
         let checked = check(&options);
         let isolation = checked.as_ref().map_or(Isolation::Thread, |checked| checked.isolation);
-        let ready: Arc<dyn Object> = Slot::<()>::empty(&class.constructor);
         let desk: Arc<dyn Desk> = self.this();
         let (mailbox, seat): (Box<dyn Mailbox>, Seat) = if class.is_async || isolation == Isolation::Shared {
             let (mailbox, seat) = AsyncMailbox::start(&self.stage, desk);
@@ -101,8 +99,8 @@ impl Embedded {
         }
         let default = if class.is_async { ASYNC_CONCURRENCY } else { 1 };
         let blueprint = Blueprint {
-            constructor,
             ready,
+            constructor: None,
             restarts: options.restarts(),
             concurrency: checked.concurrency.unwrap_or(default),
             lease: None,

@@ -232,7 +232,10 @@ impl Embedded {
             Then::Call(actor, caller, sequence) => {
                 self.with_line(&actor, |line| line.void(caller, sequence));
             }
-            Then::Create(start) => self.forget_actor(start.actor()),
+            Then::Create(start) => {
+                let error = start.actor().ready().error().cloned();
+                self.fail_creation(start.actor(), error.unwrap_or_else(shutdown));
+            }
         }
     }
 

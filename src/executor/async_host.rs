@@ -27,7 +27,7 @@ use super::{Blueprint, Desk, Stage};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::{self, ActorCore, Base, Frame, Letter, Mailbox, Station};
 use crate::spec::Retry;
-use crate::store::{Built, Job, Listener, LocalFuture, Object, Progress, Seat, Waiter, publish};
+use crate::store::{Built, Listener, LocalFuture, Object, Progress, Seat, Started, Waiter, start};
 
 /// Letters taken at one go, before other actors of the arbiter have their turn.
 const BATCH: usize = 64;
@@ -101,12 +101,17 @@ impl Mailbox for AsyncMailbox {
     }
 
     fn drain(&self) -> Vec<Arc<dyn Object>> {
-        let letters = std::mem::take(&mut *self.0.lock());
-        let call = |letter| match letter {
-            Letter::Call(post) => Some(post.object),
-            Letter::Begin | Letter::Release | Letter::Kill => None,
-        };
-        letters.into_iter().filter_map(call).collect()
+        let mut calls = Vec::new();
+        let mut others = VecDeque::new();
+        let mut letters = self.0.lock();
+        for letter in letters.drain(..) {
+            match letter {
+                Letter::Call(post) => calls.push(post.object),
+                other => others.push_back(other),
+            }
+        }
+        *letters = others;
+        calls
     }
 }
 
@@ -146,7 +151,7 @@ impl Handler<Wake> for AsyncHost {
 /// A call that is polled.
 struct Active {
     object: Arc<dyn Object>,
-    job: Box<dyn Job>,
+    call: Started,
     retry: Retry,
     attempt: u32,
     is_exclusive: bool,
@@ -158,7 +163,7 @@ struct Host {
     actor: Arc<ActorCore>,
     desk: Arc<dyn Desk>,
     base: Rc<Base>,
-    constructor: RefCell<Option<Box<dyn Job>>>,
+    constructor: RefCell<Option<Started>>,
     ready: Arc<dyn Object>,
     lease: Option<Arc<crate::runtime::Lease>>,
     restarts: Cell<u32>,
@@ -194,7 +199,7 @@ impl Host {
             actor,
             desk,
             base,
-            constructor: RefCell::new(Some(blueprint.constructor)),
+            constructor: RefCell::new(blueprint.constructor),
             ready: blueprint.ready,
             lease: blueprint.lease,
             restarts: Cell::new(blueprint.restarts),
@@ -228,6 +233,9 @@ impl Host {
     fn construct(&self) -> Result<(), Error> {
         let (node, _) = self.desk.place();
         let name = self.actor.name();
+        if self.constructor.borrow().is_none() {
+            *self.constructor.borrow_mut() = start(self.ready.clone());
+        }
         for number in 1.. {
             if let Some(death) = self.actor.death() {
                 return Err(death.clone());
@@ -235,9 +243,9 @@ impl Host {
             let last = self.restarts.get() == 0;
             let mut built = None;
             let mut constructor = self.constructor.borrow_mut();
-            let job = constructor.as_mut().expect("kept while a restart is left");
+            let Some(call) = constructor.as_mut() else { return Err(killed(&self.actor)) };
             let outcome = self.within(&self.ready, number, || {
-                attempt::once(&mut **job, &self.ready, Seat::Vacant(&mut built), last)
+                attempt::once(call, Seat::Vacant(&mut built), last)
             });
             drop(constructor);
             match (outcome, built) {
@@ -247,10 +255,13 @@ impl Host {
                         Built::Shared(state) => state,
                     };
                     *self.state.borrow_mut() = Some(Rc::new(RefCell::new(state)));
-                    if last {
-                        *self.constructor.borrow_mut() = None;
+                    let mut constructor = self.constructor.borrow_mut();
+                    if let Some(call) = constructor.as_mut() {
+                        call.show();
                     }
-                    publish(self.ready.clone(), None);
+                    if last {
+                        *constructor = None;
+                    }
                     return Ok(());
                 }
                 (Outcome::Panicked(error), _) if last => return Err(error.at(name, node, number)),
@@ -316,11 +327,11 @@ impl Host {
     }
 
     fn start(self: &Rc<Self>, object: Arc<dyn Object>) {
-        let Some((job, retry)) = object.head().start() else { return };
-        let retry = retry.or(self.actor.policy().retry).unwrap_or(ONCE);
-        let is_exclusive = job.is_exclusive();
+        let Some(call) = start(object.clone()) else { return };
+        let retry = call.retry().or(self.actor.policy().retry).unwrap_or(ONCE);
+        let is_exclusive = object.head().is_exclusive();
         self.occupy(is_exclusive);
-        self.attempt(Active { object, job, retry, attempt: 1, is_exclusive, future: None });
+        self.attempt(Active { object, call, retry, attempt: 1, is_exclusive, future: None });
     }
 
     fn occupy(&self, is_exclusive: bool) {
@@ -348,7 +359,7 @@ impl Host {
         let last = call.attempt > call.retry.retries;
         let object = call.object.clone();
         let outcome = self.within(&object, call.attempt, || {
-            let outcome = attempt::once(&mut *call.job, &object, Seat::Local(&state), last);
+            let outcome = attempt::once(&mut call.call, Seat::Local(&state), last);
             let Outcome::Pending(mut future) = outcome else { return outcome };
             match attempt::poll(&mut future, &mut TaskContext::from_waker(Waker::noop())) {
                 Poll::Ready(outcome) => {
@@ -396,7 +407,7 @@ impl Host {
                 let (node, _) = self.desk.place();
                 let error = error.at(name, node, call.attempt);
                 self.vacate(call.is_exclusive);
-                attempt::drop_guarded(name, call.job);
+                attempt::put_away(&mut call.call);
                 call.object.fail(error);
             }
             Outcome::Panicked(error) => {
@@ -406,7 +417,8 @@ impl Host {
             }
             Outcome::Done | Outcome::Pending(_) => {
                 self.vacate(call.is_exclusive);
-                attempt::finish(call.object, call.job, last);
+                drop(call.object);
+                attempt::finish(call.call, last);
             }
         }
         self.start_waiting();
@@ -424,7 +436,7 @@ impl Host {
                 attempt::drop_guarded(other.object.head().definition().name, future);
             });
             other.object.cancel(&Error::new(ErrorKind::ActorDied, text).caused_by(error.clone()));
-            attempt::drop_guarded("arguments", other);
+            attempt::put_away(&mut other.call);
         }
         self.shared.set(0);
         self.is_exclusive.set(false);
@@ -449,7 +461,7 @@ impl Host {
             self.occupy(call.is_exclusive);
             return self.attempt(call);
         }
-        attempt::drop_guarded("arguments", call);
+        attempt::put_away(&mut call.call);
         self.start_waiting();
         self.release();
     }
@@ -475,15 +487,15 @@ impl Host {
             let future = call.future.take();
             self.within(&call.object, call.attempt, || attempt::drop_guarded("a cancelled call", future));
             call.object.cancel(&obituary);
-            attempt::drop_guarded("arguments", call);
+            attempt::put_away(&mut call.call);
         }
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         for object in waiting {
             object.fail(obituary.clone());
         }
         self.drop_state();
-        if let Some(constructor) = self.constructor.borrow_mut().take() {
-            attempt::drop_guarded(self.actor.name(), constructor);
+        if let Some(mut constructor) = self.constructor.borrow_mut().take() {
+            attempt::put_away(&mut constructor);
         }
         if let Some(lease) = &self.lease {
             self.desk.give_back(lease);

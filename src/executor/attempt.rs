@@ -3,11 +3,11 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Once};
+use std::sync::Once;
 use std::task::{Context, Poll};
 
 use crate::error::{Error, ErrorKind};
-use crate::store::{Job, LocalFuture, Object, Progress, Seat, publish};
+use crate::store::{LocalFuture, Progress, Seat, Started};
 
 /// How an attempt ended.
 pub(crate) enum Outcome {
@@ -69,8 +69,8 @@ fn message(payload: &(dyn Any + Send)) -> String {
 }
 
 /// Runs a job once.
-pub(crate) fn once(job: &mut dyn Job, object: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Outcome {
-    guard(|| job.attempt(object, seat, last)).map_or_else(Outcome::Panicked, of_progress)
+pub(crate) fn once(call: &mut Started, seat: Seat<'_>, last: bool) -> Outcome {
+    guard(|| call.attempt(seat, last)).map_or_else(Outcome::Panicked, of_progress)
 }
 
 /// Polls an attempt that is a future.
@@ -90,13 +90,19 @@ fn of_progress(progress: Progress) -> Outcome {
     }
 }
 
-/// A call has left its value: puts the job away, then shows the value.
-pub(crate) fn finish(object: Arc<dyn Object>, job: Box<dyn Job>, is_spent: bool) {
-    if is_spent {
-        publish(object, Some(job));
-    } else {
-        drop_guarded(object.head().definition().name, job);
-        publish(object, None);
+/// A call has left its value: puts away what was kept for another attempt, then shows the value.
+pub(crate) fn finish(mut call: Started, is_spent: bool) {
+    if !is_spent {
+        put_away(&mut call);
+    }
+    call.publish();
+}
+
+/// Drops a call's arguments.
+pub(crate) fn put_away(call: &mut Started) {
+    let name = call.object().head().definition().name;
+    if let Err(error) = guard(|| call.put_away()) {
+        tracing::warn!(target: "mobula", "a panic while the arguments of `{name}` were dropped: {error}");
     }
 }
 

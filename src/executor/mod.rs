@@ -38,7 +38,7 @@ pub(crate) use threads::Threads;
 
 use crate::id::{NodeId, WorkerId};
 use crate::runtime::{ActorCore, Lease};
-use crate::store::{Job, Object};
+use crate::store::{Object, Started};
 
 /// Whom hosts and pool members ask and tell.
 pub(crate) trait Desk: Send + Sync {
@@ -58,9 +58,10 @@ pub(crate) trait Desk: Send + Sync {
 
 /// What a host needs to build its actor, and to build it again.
 pub(crate) struct Blueprint {
-    pub(crate) constructor: Box<dyn Job>,
-    /// Completed when the constructor has run.
+    /// The constructor's call: complete once it has run.
     pub(crate) ready: Arc<dyn Object>,
+    /// The constructor, kept while a restart is left.
+    pub(crate) constructor: Option<Started>,
     pub(crate) restarts: u32,
     pub(crate) concurrency: usize,
     pub(crate) lease: Option<Arc<Lease>>,

@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind};
 use crate::resource::ResourceSet;
 use crate::runtime::{self, Base, Frame, Lease, Running, Station};
 use crate::spec::Retry;
-use crate::store::{Job, Listener, LocalFuture, Object, Progress, Seat, Waiter};
+use crate::store::{Listener, LocalFuture, Object, Progress, Seat, Started, Waiter, start};
 
 /// How long a member without work stays.
 const IDLE: Duration = Duration::from_millis(100);
@@ -226,11 +226,11 @@ impl Pool {
         if depth >= INLINE_MAX || object.head().actor().is_some() {
             return false;
         }
-        let Some((job, retry)) = object.head().start() else { return false };
+        let Some(call) = start(object.clone()) else { return false };
         DEPTH.set(depth + 1);
         let base = runtime::with_frame(|frame| frame.base().clone());
         let outer = runtime::swap(Frame::new(base));
-        run(self, object.clone(), job, retry, || {});
+        run(self, call, || {});
         runtime::swap(outer);
         DEPTH.set(depth);
         true
@@ -278,8 +278,8 @@ impl Member {
                 Work::Fast(object) => self.run_fast(object),
                 Work::Granted(object, lease) => {
                     let outer = runtime::swap(Frame::new(self.base(&lease)));
-                    if let Some((job, retry)) = object.head().start() {
-                        run(&self.pool, object, job, retry, || self.pool.desk().give_back(&lease));
+                    if let Some(call) = start(object) {
+                        run(&self.pool, call, || self.pool.desk().give_back(&lease));
                     }
                     runtime::swap(outer);
                     self.pool.desk().give_back(&lease);
@@ -291,8 +291,8 @@ impl Member {
     }
 
     fn run_fast(&self, object: Arc<dyn Object>) {
-        if let Some((job, retry)) = object.head().start() {
-            run(&self.pool, object, job, retry, || {});
+        if let Some(call) = start(object) {
+            run(&self.pool, call, || {});
         }
         if self.pool.desk().wants_cpu() {
             self.give_back();
@@ -379,37 +379,31 @@ impl Member {
 const NEVER: Retry = Retry { retries: 0, on_error: false };
 
 /// Runs a task to its end, with all its attempts; `returned` before anybody learns of it.
-fn run(
-    pool: &Pool,
-    object: Arc<dyn Object>,
-    mut job: Box<dyn Job>,
-    retry: Option<Retry>,
-    returned: impl FnOnce(),
-) {
-    let retry = retry.unwrap_or(NEVER);
+fn run(pool: &Pool, mut call: Started, returned: impl FnOnce()) {
+    let retry = call.retry().unwrap_or(NEVER);
     for number in 1.. {
         let last = !retry.on_error || number > retry.retries;
-        runtime::enter(object.clone(), number);
-        let outcome = match attempt::once(&mut *job, &object, Seat::Free, last) {
-            Outcome::Pending(future) => block_on(&object, future),
+        runtime::enter(call.object().clone(), number);
+        let outcome = match attempt::once(&mut call, Seat::Free, last) {
+            Outcome::Pending(future) => block_on(call.object(), future),
             outcome => outcome,
         };
         runtime::leave();
         if let (Outcome::Failed(error) | Outcome::Panicked(error), is_over) =
-            (outcome, last || object.head().is_complete())
+            (outcome, last || call.object().head().is_complete())
         {
             if !is_over {
                 continue;
             }
             let (node, _) = pool.desk().place();
-            let error = error.at(object.head().definition().name, node, number);
-            attempt::drop_guarded(object.head().definition().name, job);
+            let error = error.at(call.object().head().definition().name, node, number);
+            attempt::put_away(&mut call);
             returned();
-            object.fail(error);
+            call.object().fail(error);
             return;
         }
         returned();
-        return attempt::finish(object, job, last);
+        return attempt::finish(call, last);
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Blueprint, Desk, Stage};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::{self, ActorCore, Base, Frame, Letter, Mailbox, Station};
 use crate::spec::Retry;
-use crate::store::{Built, Job, Object, Seat, publish};
+use crate::store::{Built, Object, Seat, Started, start};
 
 /// The mailbox of a sync actor: a channel, so that its thread can spin and then park on it.
 pub(crate) struct SyncMailbox {
@@ -36,11 +36,19 @@ impl Mailbox for SyncMailbox {
     }
 
     fn drain(&self) -> Vec<Arc<dyn Object>> {
-        let call = |letter| match letter {
-            Letter::Call(post) => Some(post.object),
-            Letter::Begin | Letter::Release | Letter::Kill => None,
-        };
-        self.receiver.try_iter().filter_map(call).collect()
+        let mut calls = Vec::new();
+        let mut is_told = true;
+        for letter in self.receiver.try_iter() {
+            match letter {
+                Letter::Call(post) => calls.push(post.object),
+                Letter::Begin | Letter::Release | Letter::Kill => is_told = false,
+            }
+        }
+        if !is_told {
+            // A host that sleeps on the channel must still learn of its end.
+            self.post(Letter::Kill);
+        }
+        calls
     }
 }
 
@@ -121,6 +129,9 @@ impl Host {
     /// Builds the state; a panic counts as a crash, `Err` is final.
     fn construct(&mut self) -> Result<(), Error> {
         let ready = self.blueprint.ready.clone();
+        if self.blueprint.constructor.is_none() {
+            self.blueprint.constructor = start(ready.clone());
+        }
         let name = self.actor.name();
         let (node, _) = self.desk.place();
         for number in 1.. {
@@ -129,9 +140,9 @@ impl Host {
             }
             let last = self.blueprint.restarts == 0;
             let mut built = None;
+            let Some(constructor) = &mut self.blueprint.constructor else { return Err(killed(&self.actor)) };
             runtime::enter(ready.clone(), number);
-            let seat = Seat::Vacant(&mut built);
-            let outcome = attempt::once(&mut *self.blueprint.constructor, &ready, seat, last);
+            let outcome = attempt::once(constructor, Seat::Vacant(&mut built), last);
             runtime::leave();
             match (outcome, built) {
                 (Outcome::Done, Some(built)) => {
@@ -139,7 +150,7 @@ impl Host {
                         Built::Own(state) => State::Own(state),
                         Built::Shared(state) => State::Shared(Arc::new(RwLock::new(state))),
                     });
-                    publish(ready, None);
+                    constructor.show();
                     return Ok(());
                 }
                 (Outcome::Panicked(error), _) if last => return Err(error.at(name, node, number)),
@@ -155,9 +166,9 @@ impl Host {
 
     /// Runs a call, with all its attempts. `Err` when the actor ends with it.
     fn run(&mut self, object: Arc<dyn Object>) -> Result<(), Error> {
-        let Some((mut job, retry)) = object.head().start() else { return Ok(()) };
-        let retry = retry.or(self.actor.policy().retry).unwrap_or(ONCE);
-        let overlaps = !job.is_exclusive() && self.crew.max > 1;
+        let Some(mut call) = start(object.clone()) else { return Ok(()) };
+        let retry = call.retry().or(self.actor.policy().retry).unwrap_or(ONCE);
+        let overlaps = !object.head().is_exclusive() && self.crew.max > 1;
         // A crash of a call before this one: this one runs on the new instance, if there is one.
         let before = if overlaps { Crew::make_room } else { Crew::wait };
         if let Err(death) = self.clear_crash(before) {
@@ -166,32 +177,33 @@ impl Host {
             return Err(death);
         }
         if overlaps && let Some(State::Shared(state)) = &self.state {
-            self.crew.run(Piece { state: state.clone(), object, job, retry });
+            self.crew.run(Piece { state: state.clone(), call, retry });
             return Ok(());
         }
         for number in 1.. {
             let last = number > retry.retries;
             runtime::enter(object.clone(), number);
-            let outcome = self.attempt(&mut *job, &object, last);
+            let outcome = self.attempt(&mut call, last);
             runtime::leave();
             let is_over = last || object.head().is_complete();
             match outcome {
                 Outcome::Done | Outcome::Pending(_) => {
-                    attempt::finish(object, job, last);
+                    drop(object);
+                    attempt::finish(call, last);
                     break;
                 }
                 Outcome::Failed(_) if retry.on_error && !is_over => {}
                 Outcome::Failed(error) => {
-                    self.fail(&object, job, error, number);
+                    self.fail(&mut call, error, number);
                     break;
                 }
                 Outcome::Panicked(error) if is_over || self.blueprint.restarts == 0 => {
-                    let error = self.fail(&object, job, error, number);
+                    let error = self.fail(&mut call, error, number);
                     return self.crash(error);
                 }
                 Outcome::Panicked(error) => {
                     if let Err(death) = self.crash(self.placed(&object, error, number)) {
-                        self.fail(&object, job, death.clone(), number);
+                        self.fail(&mut call, death.clone(), number);
                         return Err(death);
                     }
                 }
@@ -207,19 +219,19 @@ impl Host {
     }
 
     /// Fails a call, its arguments put away first.
-    fn fail(&self, object: &Arc<dyn Object>, job: Box<dyn Job>, error: Error, number: u32) -> Error {
-        let error = self.placed(object, error, number);
-        attempt::drop_guarded(object.head().definition().name, job);
-        object.fail(error.clone());
+    fn fail(&self, call: &mut Started, error: Error, number: u32) -> Error {
+        let error = self.placed(call.object(), error, number);
+        attempt::put_away(call);
+        call.object().fail(error.clone());
         error
     }
 
-    fn attempt(&mut self, job: &mut dyn Job, object: &Arc<dyn Object>, last: bool) -> Outcome {
+    fn attempt(&mut self, call: &mut Started, last: bool) -> Outcome {
         match &mut self.state {
-            Some(State::Own(state)) => attempt::once(job, object, Seat::Exclusive(&mut **state), last),
+            Some(State::Own(state)) => attempt::once(call, Seat::Exclusive(&mut **state), last),
             Some(State::Shared(state)) => {
                 let mut state = state.write().unwrap_or_else(PoisonError::into_inner);
-                attempt::once(job, object, Seat::Exclusive(&mut **state), last)
+                attempt::once(call, Seat::Exclusive(&mut **state), last)
             }
             None => unreachable!("calls run after the constructor has"),
         }
@@ -256,7 +268,9 @@ impl Host {
         self.actor.die(death);
         self.drop_state();
         let Self { actor, blueprint, desk, .. } = self;
-        attempt::drop_guarded(actor.name(), blueprint.constructor);
+        if let Some(mut constructor) = blueprint.constructor {
+            attempt::put_away(&mut constructor);
+        }
         if let Some(lease) = &blueprint.lease {
             desk.give_back(lease);
         }
@@ -285,8 +299,7 @@ struct Crew {
 
 struct Piece {
     state: Arc<RwLock<Box<dyn Any + Send + Sync>>>,
-    object: Arc<dyn Object>,
-    job: Box<dyn Job>,
+    call: Started,
     retry: Retry,
 }
 
@@ -331,7 +344,7 @@ impl Crew {
     /// Runs a `&self` call beside others; there is room for it.
     fn run(&mut self, piece: Piece) {
         let mut progress = self.shared.lock();
-        progress.running.push(piece.object.clone());
+        progress.running.push(piece.call.object().clone());
         let wanted = progress.running.len();
         drop(progress);
         if let Some((sender, _)) = &self.work {
@@ -361,8 +374,9 @@ impl Crew {
 
     fn fail_pieces(&self, pieces: &Receiver<Piece>, error: &Error) {
         for piece in pieces.try_iter() {
-            piece.object.fail(error.clone());
-            self.shared.lock().running.retain(|other| !Arc::ptr_eq(other, &piece.object));
+            let object = piece.call.object();
+            object.fail(error.clone());
+            self.shared.lock().running.retain(|other| !Arc::ptr_eq(other, object));
         }
     }
 
@@ -413,7 +427,7 @@ impl Hand {
         });
         runtime::swap(Frame::new(base));
         while let Ok(piece) = self.pieces.recv() {
-            let object = piece.object.clone();
+            let object = piece.call.object().clone();
             let crash = self.run(piece);
             let mut progress = self.shared.lock();
             progress.running.retain(|other| !Arc::ptr_eq(other, &object));
@@ -431,19 +445,21 @@ impl Hand {
     }
 
     fn run(&self, piece: Piece) -> Option<Error> {
-        let Piece { state, object, mut job, retry } = piece;
+        let Piece { state, mut call, retry } = piece;
+        let object = call.object().clone();
         let name = object.head().definition().name;
         let (node, _) = self.desk.place();
         let state = state.read().unwrap_or_else(PoisonError::into_inner);
         for number in 1.. {
             let last = number > retry.retries || !retry.on_error;
             runtime::enter(object.clone(), number);
-            let outcome = attempt::once(&mut *job, &object, Seat::Shared(&**state), last);
+            let outcome = attempt::once(&mut call, Seat::Shared(&**state), last);
             runtime::leave();
             let (error, is_crash) = match outcome {
                 Outcome::Done | Outcome::Pending(_) => {
                     drop(state);
-                    attempt::finish(object, job, last);
+                    drop(object);
+                    attempt::finish(call, last);
                     return None;
                 }
                 Outcome::Failed(_) if !last && !object.head().is_complete() => continue,
@@ -451,7 +467,7 @@ impl Hand {
                 Outcome::Panicked(error) => (error.at(name, node, number), true),
             };
             drop(state);
-            attempt::drop_guarded(name, job);
+            attempt::put_away(&mut call);
             object.fail(error.clone());
             return is_crash.then_some(error);
         }

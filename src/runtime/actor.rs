@@ -149,8 +149,9 @@ impl ActorCore {
 
     /// Puts a letter into the mailbox; a dead actor's calls are answered at once.
     pub(crate) fn post(&self, letter: Letter) {
+        let is_call = matches!(letter, Letter::Call(_));
         self.mailbox.post(letter);
-        if self.is_dead.load(Ordering::SeqCst) {
+        if is_call && self.is_dead.load(Ordering::SeqCst) {
             self.answer_dead();
             if self.runtime.is_ending() {
                 super::frame::refused();

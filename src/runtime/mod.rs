@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{CallerId, JobId, NodeId, WorkerId};
 use crate::resource::ResourceSet;
 use crate::spec::{ClassDefinition, Options};
-use crate::store::{Job, Object};
+use crate::store::Object;
 
 /// A call of a function.
 pub(crate) struct Task {
@@ -47,8 +47,8 @@ pub(crate) struct ActorCall {
 pub(crate) struct Creation {
     pub(crate) class: &'static ClassDefinition,
     pub(crate) class_type: TypeId,
-    /// Its job leaves the new state in its seat; kept while a restart is left.
-    pub(crate) constructor: Box<dyn Job>,
+    /// The constructor's call: its job leaves the new state in its seat.
+    pub(crate) ready: Arc<dyn Object>,
     pub(crate) needs: Vec<Arc<dyn Object>>,
     pub(crate) options: Options,
 }
@@ -276,7 +276,7 @@ pub(crate) fn stillborn(creation: &Creation, error: Error) -> ActorRef {
         class_type: creation.class_type,
         mailbox: Box::new(Heap::default()),
         runtime: Arc::new(Nowhere),
-        ready: crate::store::Slot::<()>::empty(&creation.class.constructor),
+        ready: creation.ready.clone(),
         policy: Policy::default(),
     }));
     actor.die(error);
@@ -315,6 +315,11 @@ pub(crate) fn back_pressure(runtime: &Arc<dyn Runtime>, to_actor: bool) -> Resul
         Meter::wait(Duration::from_millis(10));
     }
     Ok(())
+}
+
+/// The caller of a call made on this thread now, with or without a session.
+pub(crate) fn caller_anywhere() -> CallerId {
+    with_current(this_caller).and_then(Result::ok).unwrap_or(CallerId::Driver(JobId(0)))
 }
 
 /// The caller of a call made on this thread now.

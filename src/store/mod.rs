@@ -3,12 +3,12 @@
 //! ```text
 //! ObjectRef ─┐                            ┌─ waiters: threads, wakers, calls that need the value
 //! ObjectRef ─┼─► Slot<T> { head, value } ─┤
-//! mailbox ───┘      │                     └─ job: the call itself, until it starts
+//! mailbox ───┘      │                     └─ job: the call itself
 //!                   └ id ──► Table: an arena of generation-checked places
 //! ```
 //!
-//! A slot is the call and its result in one: it is born with the job inside, the job leaves it when
-//! the call starts (or is dropped when the call is cancelled), and whoever comes first completes it.
+//! A call and its result are one piece of memory: it is born with the job inside, whoever takes it from
+//! its queue has the one right to run the job, and whoever comes first completes it.
 //! Cancelling, timing out and shutting down are nothing but completing a slot from outside.
 //!
 //! Invariants:
@@ -33,5 +33,5 @@ pub(crate) use count::Tally;
 pub(crate) use meter::{Meter, charge, settle};
 pub(crate) use notify::{Listener, Waiter, defer_drop, notify};
 pub use slot::LocalFuture;
-pub(crate) use slot::{Built, Counted, Head, Job, Object, Progress, Seat, Slot, live, publish};
+pub(crate) use slot::{Built, Counted, Head, Job, Object, Of, Progress, Seat, Slot, Started, call, live, start};
 pub(crate) use table::Table;

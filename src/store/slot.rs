@@ -54,13 +54,13 @@ pub(crate) enum Progress {
     Pending(LocalFuture<'static, Progress>),
 }
 
-/// The user's code with its arguments, untyped.
-pub(crate) trait Job: Send {
+/// The user's code with its arguments.
+pub(crate) trait Job: Send + 'static {
     /// Runs the code once. Arguments are kept for another attempt unless this is the `last`.
     fn attempt(&mut self, slot: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress;
     /// Whether it needs the state for itself.
     fn is_exclusive(&self) -> bool;
-    /// What it occupies while queued, in bytes; the same each time until it starts.
+    /// What it occupies while queued, in bytes.
     fn bytes(&self) -> usize;
 }
 
@@ -120,7 +120,6 @@ impl Waiters {
 /// The part of a slot that only its lock opens.
 #[derive(Default)]
 pub(crate) struct Control {
-    job: Option<Box<dyn Job>>,
     waiters: Waiters,
     terms: Option<Box<Terms>>,
 }
@@ -138,7 +137,7 @@ const TAKEN: u8 = 5;
 const CANCELLED: u8 = 1;
 /// Flag: somebody read the failure.
 const SEEN: u8 = 2;
-/// Flag: the job has left the slot.
+/// Flag: the job belongs to who set this: who runs it, or who drops it because it never will.
 const STARTED: u8 = 4;
 /// Flag: the job needs its actor's state for itself.
 const EXCLUSIVE: u8 = 8;
@@ -149,6 +148,8 @@ pub(crate) struct Head {
     flags: AtomicU8,
     /// Counted refs. Only who holds the last one may move the value out.
     users: AtomicU32,
+    /// What the call occupies while queued; 0 where there is no call.
+    bytes: u32,
     definition: &'static Definition,
     /// The actor whose method this is.
     actor: Option<ActorId>,
@@ -171,11 +172,41 @@ pub(crate) trait Object: Any + Send + Sync {
     fn fail(&self, error: Error) -> bool;
     /// The error, if it failed.
     fn error(&self) -> Option<&Error>;
-    /// For a downcast by reference.
+    /// The slot, for a downcast.
     fn as_any(&self) -> &dyn Any;
+    /// An `Arc<dyn Of<T>>` of its type, for a downcast.
+    fn typed(self: Arc<Self>) -> Box<dyn Any>;
+    /// Runs the job once.
+    ///
+    /// # Safety
+    ///
+    /// The caller has set `STARTED`, and nobody else is inside this or `drop_job`.
+    unsafe fn attempt(&self, this: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress;
+    /// Drops the job with its arguments.
+    ///
+    /// # Safety
+    ///
+    /// As for `attempt`.
+    unsafe fn drop_job(&self);
 }
 
-/// The object of a call or a `put`, and its value once there is one.
+/// An object whose value is a `T`.
+pub(crate) trait Of<T: 'static>: Object {
+    /// Where the value is.
+    fn slot(&self) -> &Slot<T>;
+}
+
+/// A call and its result in one piece of memory.
+struct Call<T: 'static, J> {
+    slot: Slot<T>,
+    job: UnsafeCell<Option<J>>,
+}
+
+// SAFETY: the job is touched only by the one thread that set `STARTED` under the lock (see `start` and
+// `Head::show`), or by `Drop`, which is alone; it moves between threads, hence `J: Send` (of `Job`).
+unsafe impl<T: Send + Sync, J: Job> Sync for Call<T, J> {}
+
+/// The value of an object: one that is there from the start, or that somebody completes.
 pub(crate) struct Slot<T: 'static> {
     head: Head,
     value: UnsafeCell<Option<Result<T>>>,
@@ -248,20 +279,6 @@ impl Head {
     /// How many counted refs there are.
     pub(crate) fn users(&self) -> u32 {
         self.users.load(Ordering::Acquire)
-    }
-
-    /// Takes the job out to run it; `None` if the call was cancelled or is running already.
-    pub(crate) fn start(&self) -> Option<(Box<dyn Job>, Option<Retry>)> {
-        let mut control = self.lock();
-        if self.has_started() {
-            return None;
-        }
-        let job = control.job.take()?;
-        self.flags.fetch_or(STARTED, Ordering::Relaxed);
-        let retry = control.terms.as_ref().and_then(|terms| terms.retry);
-        drop(control);
-        settle(job.bytes());
-        Some((job, retry))
     }
 
     /// Has `waiter` told when the object is complete; gives it back if it is so already.
@@ -359,29 +376,14 @@ impl<T: Send + Sync + 'static> Slot<T> {
     /// A slot whose value is there.
     pub(crate) fn full(definition: &'static Definition, value: T) -> Arc<Self> {
         LIVE.add(1);
-        let head = Head::new(definition, None, READY);
+        let head = Head::new(definition, READY);
         Arc::new(Self { head, value: UnsafeCell::new(Some(Ok(value))) })
-    }
-
-    /// A slot that `job` will fill.
-    pub(crate) fn of_job(
-        definition: &'static Definition,
-        caller: CallerId,
-        actor: Option<ActorId>,
-        job: Box<dyn Job>,
-    ) -> Arc<Self> {
-        charge(job.bytes());
-        LIVE.add(1);
-        let flags = if job.is_exclusive() { EXCLUSIVE } else { 0 };
-        let mut head = Head::new(definition, Some(job), EMPTY);
-        (head.actor, head.caller, head.flags) = (actor, Some(caller), AtomicU8::new(flags));
-        Arc::new(Self { head, value: UnsafeCell::new(None) })
     }
 
     /// A slot that somebody will complete.
     pub(crate) fn empty(definition: &'static Definition) -> Arc<Self> {
         LIVE.add(1);
-        Arc::new(Self { head: Head::new(definition, None, EMPTY), value: UnsafeCell::new(None) })
+        Arc::new(Self { head: Head::new(definition, EMPTY), value: UnsafeCell::new(None) })
     }
 
     /// Writes `result` if nobody else completes the slot; gives it back otherwise.
@@ -407,55 +409,179 @@ impl<T: Send + Sync + 'static> Slot<T> {
 
     /// Completes the slot; `false`, and `result` dropped, if it was complete already.
     pub(crate) fn complete(&self, result: Result<T>) -> bool {
+        self.complete_then(result, || {})
+    }
+
+    /// As `complete`; `never_started` follows if the job now belongs to the caller, before anyone is told.
+    fn complete_then(&self, result: Result<T>, never_started: impl FnOnce()) -> bool {
         let state = if result.is_ok() { READY } else { FAILED };
         if let Err(late) = self.claim(result) {
             defer_drop(late);
             return false;
         }
-        let (waiters, job) = self.head.show(state);
-        defer_drop(job);
+        let (waiters, owns_job) = self.head.show(state);
+        if owns_job {
+            never_started();
+        }
         waiters.tell(state == FAILED);
         true
     }
 }
 
-/// Shows the value that a call has deposited, and tells who waits for it. The thread's hold on the object
-/// ends before anyone is told, so that the object is mostly dropped, and its memory freed, by the thread
-/// that made it; for the same reason a small `spent` job stays in the slot until then.
-pub(crate) fn publish(object: Arc<dyn Object>, spent: Option<Box<dyn Job>>) {
-    let head = object.head();
-    if head.state.load(Ordering::Acquire) != DEPOSITED {
-        return;
-    }
-    let mut control = head.lock();
-    control.job = spent.filter(|job| size_of_val(&**job) <= SPENT_BYTES_MAX);
-    head.state.store(READY, Ordering::Release);
-    let waiters = std::mem::take(&mut control.waiters);
-    drop(control);
-    drop(object);
-    waiters.tell(false);
+/// A call that left its queue: the one right to run it.
+pub(crate) struct Started {
+    object: Arc<dyn Object>,
+    retry: Option<Retry>,
 }
 
-/// A spent job of up to this size stays with its object.
-const SPENT_BYTES_MAX: usize = 256;
+/// Takes a call out of its queue; `None` if it was completed from outside, or has started already.
+pub(crate) fn start(object: Arc<dyn Object>) -> Option<Started> {
+    let head = object.head();
+    let control = head.lock();
+    if head.has_started() || head.state.load(Ordering::Relaxed) != EMPTY {
+        return None;
+    }
+    head.flags.fetch_or(STARTED, Ordering::Relaxed);
+    let retry = control.terms.as_ref().and_then(|terms| terms.retry);
+    drop(control);
+    settle(head.bytes as usize);
+    Some(Started { object, retry })
+}
+
+impl Started {
+    /// The object that the call makes.
+    pub(crate) fn object(&self) -> &Arc<dyn Object> {
+        &self.object
+    }
+
+    /// How often it is tried, if the call itself says so.
+    pub(crate) fn retry(&self) -> Option<Retry> {
+        self.retry
+    }
+
+    /// Runs the code once. Arguments are kept for another attempt unless this is the `last`.
+    pub(crate) fn attempt(&mut self, seat: Seat<'_>, last: bool) -> Progress {
+        // SAFETY: `start` made this, after it alone set `STARTED`; `&mut self` keeps others out.
+        unsafe { self.object.attempt(&self.object, seat, last) }
+    }
+
+    /// Drops the arguments.
+    pub(crate) fn put_away(&mut self) {
+        // SAFETY: as in `attempt`.
+        unsafe { self.object.drop_job() }
+    }
+
+    /// Shows the value that the call has deposited, if it has, and tells who waits for it. The thread's
+    /// hold on the object ends before anyone is told, so that mostly the thread that made the object
+    /// frees its memory, too.
+    pub(crate) fn publish(self) {
+        let waiters = self.object.head().reveal();
+        drop(self);
+        waiters.tell(false);
+    }
+
+    /// As [`Started::publish`], keeping the call for another attempt.
+    pub(crate) fn show(&self) {
+        self.object.head().reveal().tell(false);
+    }
+}
 
 impl Head {
-    /// Makes the state visible; who waits, and the job if it never started, come back.
-    fn show(&self, state: u8) -> (Waiters, Option<Box<dyn Job>>) {
+    /// Makes a deposited value visible; who waits for it.
+    fn reveal(&self) -> Waiters {
+        if self.state.load(Ordering::Acquire) != DEPOSITED {
+            return Waiters::None;
+        }
+        let mut control = self.lock();
+        self.state.store(READY, Ordering::Release);
+        std::mem::take(&mut control.waiters)
+    }
+
+    /// Makes the state visible. Who waits, and whether the job has become the caller's.
+    fn show(&self, state: u8) -> (Waiters, bool) {
         let mut control = self.lock();
         self.state.store(state, Ordering::Release);
         let waiters = std::mem::take(&mut control.waiters);
-        let job = if self.has_started() { None } else { control.job.take() };
+        let owns_job = self.flags.fetch_or(STARTED, Ordering::Relaxed) & STARTED == 0;
         drop(control);
-        if let Some(job) = &job {
-            settle(job.bytes());
+        if owns_job {
+            settle(self.bytes as usize);
         }
-        (waiters, job)
+        (waiters, owns_job)
+    }
+}
+
+/// A call that `job` is, queued nowhere yet.
+pub(crate) fn call<T: Send + Sync + 'static, J: Job>(
+    definition: &'static Definition,
+    caller: CallerId,
+    actor: Option<ActorId>,
+    job: J,
+) -> Arc<dyn Of<T>> {
+    let flags = if job.is_exclusive() { EXCLUSIVE } else { 0 };
+    let bytes = u32::try_from(job.bytes()).unwrap_or(u32::MAX);
+    charge(bytes as usize);
+    LIVE.add(1);
+    let mut head = Head::new(definition, EMPTY);
+    (head.actor, head.caller, head.bytes) = (actor, Some(caller), bytes);
+    head.flags = AtomicU8::new(flags);
+    let slot = Slot { head, value: UnsafeCell::new(None) };
+    Arc::new(Call { slot, job: UnsafeCell::new(Some(job)) })
+}
+
+impl<T: Send + Sync + 'static, J: Job> Object for Call<T, J> {
+    fn head(&self) -> &Head {
+        &self.slot.head
+    }
+
+    fn fail(&self, error: Error) -> bool {
+        // SAFETY: `show` has just set `STARTED` for this thread alone.
+        self.slot.complete_then(Err(error), || unsafe { self.drop_job() })
+    }
+
+    fn error(&self) -> Option<&Error> {
+        self.slot.error()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        &self.slot
+    }
+
+    fn typed(self: Arc<Self>) -> Box<dyn Any> {
+        let typed: Arc<dyn Of<T>> = self;
+        Box::new(typed)
+    }
+
+    unsafe fn attempt(&self, this: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress {
+        // SAFETY: the caller alone may touch the job.
+        match unsafe { &mut *self.job.get() } {
+            Some(job) => job.attempt(this, seat, last),
+            None => unreachable!("put away only after the last attempt"),
+        }
+    }
+
+    unsafe fn drop_job(&self) {
+        // SAFETY: the caller alone may touch the job.
+        defer_drop(unsafe { (*self.job.get()).take() });
+    }
+}
+
+impl<T: Send + Sync + 'static, J: Job> Of<T> for Call<T, J> {
+    fn slot(&self) -> &Slot<T> {
+        &self.slot
+    }
+}
+
+impl<T: 'static, J> Drop for Call<T, J> {
+    fn drop(&mut self) {
+        // Not `defer_drop`, which needs `J: 'static` said here: a job is dropped early unless nobody
+        // could start it any more, and then its arguments are all that is left of it.
+        drop(self.job.get_mut().take());
     }
 }
 
 impl Head {
-    fn new(definition: &'static Definition, job: Option<Box<dyn Job>>, state: u8) -> Self {
+    fn new(definition: &'static Definition, state: u8) -> Self {
         Self {
             state: AtomicU8::new(state),
             flags: AtomicU8::new(0),
@@ -463,7 +589,8 @@ impl Head {
             definition,
             actor: None,
             caller: None,
-            control: Mutex::new(Control { job, ..Control::default() }),
+            bytes: 0,
+            control: Mutex::default(),
             id: OnceLock::new(),
         }
     }
@@ -492,6 +619,23 @@ impl<T: Send + Sync + 'static> Object for Slot<T> {
     fn as_any(&self) -> &dyn Any {
         self
     }
+
+    fn typed(self: Arc<Self>) -> Box<dyn Any> {
+        let typed: Arc<dyn Of<T>> = self;
+        Box::new(typed)
+    }
+
+    unsafe fn attempt(&self, _: &Arc<dyn Object>, _: Seat<'_>, _: bool) -> Progress {
+        unreachable!("what has no call is never started")
+    }
+
+    unsafe fn drop_job(&self) {}
+}
+
+impl<T: Send + Sync + 'static> Of<T> for Slot<T> {
+    fn slot(&self) -> &Slot<T> {
+        self
+    }
 }
 
 impl<T: 'static> Drop for Slot<T> {
@@ -502,13 +646,8 @@ impl<T: 'static> Drop for Slot<T> {
         {
             table.remove(registered.id.place);
         }
-        let has_started = self.head.has_started();
-        let control = self.head.control.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(job) = control.job.take() {
-            if !has_started {
-                settle(job.bytes());
-            }
-            defer_drop(job);
+        if !self.head.has_started() {
+            settle(self.head.bytes as usize);
         }
         match self.value.get_mut().take() {
             Some(Err(error)) => log_unread(&self.head, &error),
@@ -589,19 +728,20 @@ impl<O: Object + ?Sized> Drop for Counted<O> {
     }
 }
 
-impl<T: Send + Sync + 'static> Counted<Slot<T>> {
+impl<T: Send + Sync + 'static> Counted<dyn Of<T>> {
     /// The value or the error, if it is complete. Whoever reads an error has seen it.
     pub(crate) fn value(&self) -> Option<std::result::Result<&T, &Error>> {
-        match self.0.head.state.load(Ordering::Acquire) {
+        let slot = self.0.slot();
+        match slot.head.state.load(Ordering::Acquire) {
             // SAFETY: the state says that the value was written and, since this ref is counted and
             // lives as long as the borrow, `take` cannot have moved it nor move it meanwhile.
-            READY => match unsafe { &*self.0.value.get() } {
+            READY => match unsafe { &*slot.value.get() } {
                 Some(Ok(value)) => Some(Ok(value)),
                 _ => None,
             },
             FAILED => {
-                self.0.head.set_seen();
-                self.0.error().map(Err)
+                slot.head.set_seen();
+                slot.error().map(Err)
             }
             _ => None,
         }
@@ -609,7 +749,8 @@ impl<T: Send + Sync + 'static> Counted<Slot<T>> {
 
     /// Moves the value out if this is the last counted ref and the value is there.
     pub(crate) fn take(self) -> std::result::Result<T, Self> {
-        let head = &self.0.head;
+        let slot = self.0.slot();
+        let head = &slot.head;
         let control = head.lock();
         let last = head.users.load(Ordering::Relaxed) == 1;
         if !last || head.state.load(Ordering::Acquire) != READY {
@@ -622,7 +763,7 @@ impl<T: Send + Sync + 'static> Counted<Slot<T>> {
         // SAFETY: this is the only counted ref; a new one can be had from another (there is none) or
         // by id through `found`, which needs the lock held here and then sees `TAKEN`. Uncounted
         // holders never read a value. So nobody else reads it now or later.
-        let value = unsafe { (*self.0.value.get()).take() };
+        let value = unsafe { (*slot.value.get()).take() };
         drop(control);
         match value {
             Some(Ok(value)) => Ok(value),
@@ -647,6 +788,11 @@ mod tests {
 
     static TEST: Definition = Definition::internal("test");
 
+    fn counted<T: Send + Sync + 'static>(slot: Arc<Slot<T>>) -> Counted<dyn Of<T>> {
+        let object: Arc<dyn Of<T>> = slot;
+        Counted::new(object)
+    }
+
     struct Told(AtomicUsize);
 
     impl Listener for Told {
@@ -669,12 +815,12 @@ mod tests {
         assert!(!slot.fail(Error::new(ErrorKind::Cancelled, "late")));
         assert!(slot.head().listen(wait(&told, 100)).is_some());
         assert_eq!(told.0.load(Ordering::Relaxed), 11);
-        assert_eq!(Counted::new(slot).value().and_then(std::result::Result::ok).map(String::as_str), Some("first"));
+        assert_eq!(counted(slot).value().and_then(std::result::Result::ok).map(String::as_str), Some("first"));
     }
 
     #[test]
     fn only_the_last_ref_moves_the_value_out() {
-        let first = Counted::new(Slot::full(&TEST, vec![1, 2, 3]));
+        let first = counted(Slot::full(&TEST, vec![1, 2, 3]));
         let second = first.clone();
         let first = first.take().expect_err("another ref holds it");
         assert_eq!(first.value().and_then(std::result::Result::ok), Some(&vec![1, 2, 3]));
@@ -701,14 +847,14 @@ mod tests {
                         if let Some(waiter) = slot.head().listen(wait(&told, 1)) {
                             waiter.listener.ready(waiter.token, false);
                         }
-                        let counted = Counted::new(slot);
+                        let counted = counted(slot);
                         let copy = counted.value().and_then(std::result::Result::ok).cloned();
                         assert!(copy.is_none_or(|value| *value / 2 == round));
                     });
                 }
             });
             assert_eq!(told.0.load(Ordering::Relaxed), 2);
-            assert!(Counted::new(slot).take().is_ok());
+            assert!(counted(slot).take().is_ok());
         }
     }
 
@@ -716,7 +862,7 @@ mod tests {
     fn a_dropped_ref_has_done_its_reading_before_the_value_moves() {
         let rounds = if cfg!(miri) { 5 } else { 1_000 };
         for _ in 0..rounds {
-            let mine = Counted::new(Slot::full(&TEST, String::from("value")));
+            let mine = counted(Slot::full(&TEST, String::from("value")));
             let other = mine.clone();
             thread::scope(|scope| {
                 scope.spawn(move || {

@@ -10,6 +10,8 @@ mod fixtures;
 mod blocking;
 mod calls;
 mod dependencies;
+mod failure;
+mod lifetime;
 mod order;
 mod serial;
 mod streams;
@@ -140,6 +142,57 @@ macro_rules! behaviours_in {
                 many_threads_can_wait_for_one_ref
                 a_wait_for_many_wakes_for_each_that_counts
                 the_deadline_of_a_wait_is_kept
+            }
+            lifetime {
+                an_actor_without_a_handle_ends
+                an_actor_that_is_never_called_ends_all_the_same
+                an_actor_lives_while_it_is_an_argument_of_a_running_call
+                an_actor_lives_while_it_is_an_argument_of_a_queued_call
+                an_actor_lives_while_it_is_a_result_that_was_read
+                an_actor_lives_while_it_is_a_result_that_is_never_read
+                an_actor_made_inside_a_task_lives_by_its_result
+                an_actor_lives_while_it_is_in_the_store
+                an_actor_lives_while_it_is_in_a_field_of_what_is_in_the_store
+                an_actor_lives_while_another_actor_keeps_it
+                an_actor_ends_though_a_failed_call_held_it
+                an_actor_ends_though_a_call_that_never_started_was_to_have_it
+                an_actor_ends_though_a_cancelled_call_held_it
+                an_actor_ends_though_an_error_s_cause_held_it
+                an_actor_lives_by_a_handle_to_one_of_its_traits
+                an_actor_runs_what_was_queued_before_it_ends
+                an_actor_lives_while_a_call_to_it_waits_for_its_argument
+                constructor_arguments_are_kept_while_a_restart_is_left
+                a_name_keeps_nothing_alive
+                a_detached_actor_lives_until_it_is_killed
+                a_detached_actor_ends_with_its_session
+                an_object_lives_while_a_ref_to_it_does
+                a_result_that_nobody_wants_any_more_is_dropped_when_it_comes
+                an_object_lives_by_a_view_a_value_and_an_actor
+                items_of_a_stream_that_nobody_reads_are_dropped
+                an_owned_argument_is_dropped_with_its_call
+                ten_thousand_refs_in_one_object_go_with_it
+            }
+            failure {
+                an_error_fails_the_call_and_the_actor_stays
+                a_panic_without_restarts_ends_the_actor_with_its_cause
+                queued_calls_run_in_order_on_the_new_instance
+                an_actor_is_rebuilt_as_often_as_allowed_and_no_more
+                a_crashing_call_is_tried_again_on_the_new_instance
+                a_failing_call_is_tried_again_if_asked_for
+                a_call_says_itself_how_often_it_is_tried
+                async_methods_are_tried_again_like_others
+                an_overlapping_call_is_tried_again_like_others
+                what_overlapped_a_panic_dies_with_the_instance
+                what_overlapped_a_panic_on_threads_dies_with_the_instance
+                a_constructor_that_panics_is_tried_again_as_a_crash
+                an_error_from_a_constructor_is_final
+                a_task_is_not_tried_again_unless_asked_for
+                a_task_is_tried_again_three_times_or_as_often_as_it_says
+                an_async_task_is_tried_again_too
+                a_failure_that_nobody_read_is_logged_once
+                a_failure_that_was_read_is_not_logged
+                a_panic_in_the_drop_of_a_state_harms_nobody
+                a_restarted_actor_keeps_its_name_id_and_handles
             }
         }
     };

@@ -4,7 +4,7 @@ use mobula::prelude::*;
 use mobula::{cancel, get};
 
 use crate::common::{Env, Journal, Latch, assert_fails};
-use crate::fixtures::{Kind, Subject, hold, parse};
+use crate::fixtures::{Kind, Subject, parse};
 
 /// A text that is there once the latch opens.
 #[remote]

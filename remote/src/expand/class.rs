@@ -54,7 +54,7 @@ fn entries(class: &Class) -> TokenStream {
             }
         }
         #[doc = #options_docs]
-        pub struct __Options<C = #path>(__m::Options, ::core::marker::PhantomData<fn() -> C>);
+        pub struct __Options<__C = #path>(__m::Options, ::core::marker::PhantomData<fn() -> __C>);
         __m::class_options!(__Options);
         impl __Options<#path> {
             #docs
@@ -64,13 +64,13 @@ fn entries(class: &Class) -> TokenStream {
             }
         }
         #[automatically_derived]
-        impl<C> ::core::clone::Clone for __Options<C> {
+        impl<__C> ::core::clone::Clone for __Options<__C> {
             fn clone(&self) -> Self {
                 Self(::core::clone::Clone::clone(&self.0), ::core::marker::PhantomData)
             }
         }
         #[automatically_derived]
-        impl<C> ::core::fmt::Debug for __Options<C> {
+        impl<__C> ::core::fmt::Debug for __Options<__C> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 ::core::fmt::Debug::fmt(&self.0, f)
             }

@@ -25,12 +25,14 @@ pub(crate) fn remote_trait(remote_trait: &Trait) -> TokenStream {
 /// That a class implements a trait: how its handle becomes one of the trait.
 pub(crate) fn implementation(implementation: &Implementation) -> TokenStream {
     let Implementation { class, of } = implementation;
-    let object = quote_spanned!(text::here(of.span())=> dyn #of);
+    let span = text::here(of.span());
+    let object = quote_spanned!(span=> dyn #of);
+    let implements = quote_spanned!(span=> __m::Implements<#object>);
     scoped(
         &[],
         &quote! {
             #[automatically_derived]
-            impl __m::Implements<#object> for #class {
+            impl #implements for #class {
                 fn cast(&self) -> &(#object + 'static) {
                     self
                 }
