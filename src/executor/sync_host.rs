@@ -177,7 +177,7 @@ impl Host {
             return Err(death);
         }
         if overlaps && let Some(State::Shared(state)) = &self.state {
-            self.crew.run(Piece { state: state.clone(), call, retry });
+            self.crew.run(Piece { state: state.clone(), call, retry, attempt: 1 });
             return Ok(());
         }
         for number in 1.. {
@@ -247,14 +247,27 @@ impl Host {
 
     /// A panic ended the state: builds a new one, or `Err` with the cause if no restart is left.
     fn crash(&mut self, cause: Error) -> Result<(), Error> {
-        self.crew.abandon(&cause);
+        let again = self.crew.abandon(&cause);
         self.drop_state();
-        if self.blueprint.restarts == 0 || self.actor.death().is_some() {
-            return Err(cause);
+        let rebuilt = if self.blueprint.restarts == 0 || self.actor.death().is_some() {
+            Err(cause)
+        } else {
+            self.blueprint.restarts -= 1;
+            tracing::debug!(target: "mobula", "actor `{}` restarts after: {cause}", self.actor.name());
+            self.construct()
+        };
+        for (mut piece, error) in again {
+            if rebuilt.is_ok()
+                && let Some(State::Shared(state)) = &self.state
+            {
+                piece.state = state.clone();
+                self.crew.run(piece);
+            } else {
+                attempt::put_away(&mut piece.call);
+                piece.call.object().fail(error);
+            }
         }
-        self.blueprint.restarts -= 1;
-        tracing::debug!(target: "mobula", "actor `{}` restarts after: {cause}", self.actor.name());
-        self.construct()
+        rebuilt
     }
 
     fn drop_state(&mut self) {
@@ -301,6 +314,7 @@ struct Piece {
     state: Arc<RwLock<Box<dyn Any + Send + Sync>>>,
     call: Started,
     retry: Retry,
+    attempt: u32,
 }
 
 #[derive(Default)]
@@ -313,11 +327,22 @@ struct Shared {
 struct Overlap {
     running: Vec<Arc<dyn Object>>,
     crash: Option<Error>,
+    /// Calls that crashed and may be tried again, with what they fail with if they cannot be.
+    again: Vec<(Piece, Error)>,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Overlap> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The callers of what overlapped a crash are told at once; the threads return when they do.
+    fn fail_overlapping(&self, cause: &Error) {
+        let running = self.lock().running.clone();
+        let text = "a call that overlapped crashed the actor";
+        for object in running {
+            object.cancel(&Error::new(ErrorKind::ActorDied, text).caused_by(cause.clone()));
+        }
     }
 }
 
@@ -392,17 +417,15 @@ impl Crew {
         progress.crash.take()
     }
 
-    /// The state is lost: calls that overlap get `ActorDied` now, and are waited for.
-    fn abandon(&self, cause: &Error) {
+    /// The state is lost: calls that overlap get `ActorDied` now, and are waited for. Those that may be
+    /// tried again come back.
+    fn abandon(&self, cause: &Error) -> Vec<(Piece, Error)> {
         if self.max <= 1 {
-            return;
+            return Vec::new();
         }
-        let running = self.shared.lock().running.clone();
-        let text = "a call that overlapped crashed the actor";
-        for object in running {
-            object.cancel(&Error::new(ErrorKind::ActorDied, text).caused_by(cause.clone()));
-        }
+        self.shared.fail_overlapping(cause);
         self.wait();
+        std::mem::take(&mut self.shared.lock().again)
     }
 }
 
@@ -431,30 +454,34 @@ impl Hand {
             let crash = self.run(piece);
             let mut progress = self.shared.lock();
             progress.running.retain(|other| !Arc::ptr_eq(other, &object));
-            let crashed = crash.is_some();
-            if let Some(crash) = crash {
-                progress.crash.get_or_insert(crash);
-            }
+            let Some((error, again)) = crash else {
+                drop(progress);
+                self.shared.changed.notify_all();
+                continue;
+            };
+            progress.crash.get_or_insert(error.clone());
+            progress.again.extend(again.map(|piece| (piece, error.clone())));
             drop(progress);
+            self.shared.fail_overlapping(&error);
             self.shared.changed.notify_all();
-            if crashed {
-                self.actor.post(Letter::Begin);
-            }
+            self.actor.post(Letter::Begin);
         }
         runtime::swap(Frame::default());
     }
 
-    fn run(&self, piece: Piece) -> Option<Error> {
-        let Piece { state, mut call, retry } = piece;
+    /// Runs a call with its attempts; a crash comes back, with the call if it may be tried again.
+    fn run(&self, piece: Piece) -> Option<(Error, Option<Piece>)> {
+        let Piece { state: shared, mut call, retry, attempt } = piece;
         let object = call.object().clone();
         let name = object.head().definition().name;
         let (node, _) = self.desk.place();
-        let state = state.read().unwrap_or_else(PoisonError::into_inner);
-        for number in 1.. {
-            let last = number > retry.retries || !retry.on_error;
+        let state = shared.read().unwrap_or_else(PoisonError::into_inner);
+        for number in attempt.. {
+            let last = number > retry.retries;
             runtime::enter(object.clone(), number);
             let outcome = attempt::once(&mut call, Seat::Shared(&**state), last);
             runtime::leave();
+            let is_over = last || object.head().is_complete();
             let (error, is_crash) = match outcome {
                 Outcome::Done | Outcome::Pending(_) => {
                     drop(state);
@@ -462,14 +489,19 @@ impl Hand {
                     attempt::finish(call, last);
                     return None;
                 }
-                Outcome::Failed(_) if !last && !object.head().is_complete() => continue,
+                Outcome::Failed(_) if retry.on_error && !is_over => continue,
                 Outcome::Failed(error) => (error.at(name, node, number), false),
+                Outcome::Panicked(error) if !is_over => {
+                    drop(state);
+                    let piece = Piece { state: shared.clone(), call, retry, attempt: number + 1 };
+                    return Some((error.at(name, node, number), Some(piece)));
+                }
                 Outcome::Panicked(error) => (error.at(name, node, number), true),
             };
             drop(state);
             attempt::put_away(&mut call);
             object.fail(error.clone());
-            return is_crash.then_some(error);
+            return is_crash.then_some((error, None));
         }
         None
     }

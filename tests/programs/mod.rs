@@ -1,8 +1,12 @@
 //! Runs the examples as what they are: programs.
 
+#![allow(dead_code, reason = "each suite uses its part of this")]
+
 use std::ffi::OsStr;
+use std::fmt::Debug;
+use std::io::Read;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -10,7 +14,7 @@ use std::time::Duration;
 /// What no example needs, on any machine; beyond, it hangs.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// What a program said.
+/// What a program said before it ended.
 pub struct Said {
     pub stdout: String,
     pub stderr: String,
@@ -18,9 +22,32 @@ pub struct Said {
 }
 
 impl Said {
-    pub fn lines(&self) -> Vec<&str> {
-        self.stdout.lines().collect()
+    /// Asserts that it succeeded, and the lines it printed: `#` stands for any number.
+    #[track_caller]
+    pub fn assert_lines<S: AsRef<str> + Debug>(&self, expected: &[S]) {
+        let lines: Vec<_> = self.stdout.lines().collect();
+        let is_as_expected = self.has_succeeded
+            && lines.len() == expected.len()
+            && lines.iter().zip(expected).all(|(line, pattern)| matches(line, pattern.as_ref()));
+        assert!(is_as_expected, "expected {expected:#?}, got {lines:#?}, and {}", self.stderr);
     }
+
+    /// The number in the one line of standard output that starts so.
+    #[track_caller]
+    pub fn number(&self, start: &str) -> u64 {
+        let mut found = self.stdout.lines().filter_map(|line| line.strip_prefix(start));
+        let rest = found.next().unwrap_or_else(|| panic!("no line {start:?} in {}", self.stdout));
+        let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or_else(|_| panic!("no number after {start:?}, but {rest:?}"))
+    }
+}
+
+/// Whether a line is as a pattern in which each `#` stands for a number.
+fn matches(line: &str, pattern: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('#') else { return line == pattern };
+    let Some(line) = line.strip_prefix(start) else { return false };
+    let number = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    number.len() < line.len() && matches(number, rest)
 }
 
 /// Where cargo puts the examples: beside the folder of this test's own executable.
@@ -28,11 +55,12 @@ fn path_of(example: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let profile = test.ancestors().nth(2).expect("it is in target/<profile>/deps");
     let path = profile.join("examples").join(format!("{example}{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.is_file(), "no {}: build the examples first, `cargo build --examples`", path.display());
+    assert!(path.is_file(), "no {}: build it first with `cargo build --examples`", path.display());
     path
 }
 
-/// Runs an example to its end. Settings of sessions are not inherited from whoever runs the tests.
+/// Runs an example to its end. What the environment says of sessions does not reach it.
+#[track_caller]
 pub fn run<A: AsRef<OsStr>>(example: &str, args: &[A]) -> Said {
     let mut command = Command::new(path_of(example));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -42,10 +70,25 @@ pub fn run<A: AsRef<OsStr>>(example: &str, args: &[A]) -> Said {
         }
     }
     let mut child = command.spawn().expect("an example starts");
-    let (done, is_done) = mpsc::channel::<()>();
-    let id = child.id();
-    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
-    let readers = (thread::spawn(move || read(&mut out)), thread::spawn(move || read(&mut err)));
-    let _ = (done, is_done, id);
-    todo!("{readers:?} {PATIENCE:?} {:?}", child.wait().map(|_| None::<Output>))
+    let stdout = read(child.stdout.take().expect("it is piped"));
+    let stderr = read(child.stderr.take().expect("it is piped"));
+    let Ok(stdout) = stdout.recv_timeout(PATIENCE) else {
+        let _ = child.kill();
+        panic!("`{example}` has not ended; it said on standard error: {:?}", stderr.recv());
+    };
+    let stderr = stderr.recv().expect("its reader sends before it ends");
+    let has_succeeded = child.wait().expect("it was started here").success();
+    Said { stdout, stderr, has_succeeded }
+}
+
+/// Reads to the end on a thread, so that neither of two full pipes can block the program.
+fn read(mut from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // A pipe that breaks ends what was said, as its end does.
+        let _ = from.read_to_end(&mut bytes);
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    receiver
 }

@@ -157,7 +157,32 @@ impl State {
     }
 }
 
+/// A class with the name of a generic parameter, and methods with the names of what is generated.
+#[derive(Debug)]
+pub struct C;
+
+#[remote]
+impl C {
+    /// Makes it.
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// The handle's type has a function of this name.
+    pub fn methods(&self) {}
+
+    /// So has its options.
+    pub fn timeout(&self) {}
+
+    #[deprecated]
+    #[doc(hidden)]
+    pub fn old(&self) {}
+}
+
 fn main() {
+    let c: ActorHandle<C> = C::options().num_cpus(1.0).remote();
+    c.methods.remote();
+    c.timeout.remote();
     let counter = Counter::remote(1);
     let by = counter.increment.remote(2);
     let _: ObjectRef<i64> = counter.increment.remote(&by);
