@@ -154,9 +154,9 @@ impl Line {
             );
             return;
         }
-        let ratio = self.ratio.map_or(String::new(), |(median, least, most)| {
-            format!("{median:5.2} x ({least:.2}-{most:.2})")
-        });
+        let ratio = self
+            .ratio
+            .map_or(String::new(), |(median, least, most)| format!("{median:5.2} x ({least:.2}-{most:.2})"));
         let floor = self.floor.map_or(String::new(), |floor| format!("{floor:.0}"));
         let sign = match self.target {
             Target::Ratio(_) => "x ",
@@ -215,7 +215,13 @@ fn median(numbers: &mut [f64]) -> f64 {
     numbers[numbers.len() / 2]
 }
 
-fn single(row: &'static str, unit: &'static str, target: Target, ray: Option<f64>, mut f: impl FnMut() -> f64) -> Line {
+fn single(
+    row: &'static str,
+    unit: &'static str,
+    target: Target,
+    ray: Option<f64>,
+    mut f: impl FnMut() -> f64,
+) -> Line {
     let mut values: Vec<f64> = (0..ROUNDS).map(|_| f()).collect();
     Line { row, unit, value: median(&mut values), floor: None, ratio: None, target, ray }
 }
@@ -288,18 +294,98 @@ fn with_floors(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
     };
     let sync_echo = |i| actor.echo.remote(i);
     let async_echo = |i| other.echo.remote(i);
-    type Row<'a> = (&'static str, u64, f64, Option<f64>, Box<dyn Fn(u64) -> Measured + 'a>, Box<dyn Fn(u64) -> Measured + 'a>);
+    type Row<'a> = (
+        &'static str,
+        u64,
+        f64,
+        Option<f64>,
+        Box<dyn Fn(u64) -> Measured + 'a>,
+        Box<dyn Fn(u64) -> Measured + 'a>,
+    );
     let rows: Vec<Row<'_>> = vec![
-        ("sync-actor calls, 1,000 in flight", 100_000, 1.5, Some(2_996.0), Box::new(|n| floors.sync_calls(n)), Box::new(move |n| in_batches(n, sync_echo))),
-        ("async-actor calls, 1,000 in flight", 100_000, 1.5, Some(2_280.0), Box::new(|n| floors.async_calls(n)), Box::new(move |n| in_batches(n, async_echo))),
-        ("tasks, 1,000 in flight", 100_000, 1.5, Some(2_486.0), Box::new(|n| floors.pool_calls(n)), Box::new(|n| in_batches(n, echo::remote))),
-        ("one call and get, sync actor", 20_000, 1.5, Some(1_702.0), Box::new(|n| floors.ping_pong(n)), Box::new(move |n| one_at_a_time(n, sync_echo))),
-        ("one call and get, task", 20_000, 1.5, Some(689.0), Box::new(|n| floors.ping_pong(n)), Box::new(|n| one_at_a_time(n, echo::remote))),
-        ("the same after 5 ms of silence, sync actor", 40, 1.5, None, Box::new(|n| floors.ping_pong_after_silence(n)), Box::new(move |n| after_silence(n, sync_echo))),
-        ("the same after 5 ms of silence, task", 40, 1.5, None, Box::new(|n| floors.ping_pong_after_silence(n)), Box::new(|n| after_silence(n, echo::remote))),
-        ("one call and get, async actor", 5_000, 1.1, Some(844.0), Box::new(|n| floors.async_one_at_a_time(n)), Box::new(move |n| one_at_a_time(n, async_echo))),
-        ("n:n: 2 callers, 4 sync actors, 1,000 in flight", 100_000, 1.5, Some(6_500.0), Box::new(|n| floors.many_to_many(n)), Box::new(many)),
-        ("100,000 live async actors, made and called", LIVE, 2.0, None, Box::new(|n| { let (took, sum, _) = floors.live_actors_from_outside(n); (took, sum) }), Box::new(|n| live_actors(n, Async::remote))),
+        (
+            "sync-actor calls, 1,000 in flight",
+            100_000,
+            1.5,
+            Some(2_996.0),
+            Box::new(|n| floors.sync_calls(n)),
+            Box::new(move |n| in_batches(n, sync_echo)),
+        ),
+        (
+            "async-actor calls, 1,000 in flight",
+            100_000,
+            1.5,
+            Some(2_280.0),
+            Box::new(|n| floors.async_calls(n)),
+            Box::new(move |n| in_batches(n, async_echo)),
+        ),
+        (
+            "tasks, 1,000 in flight",
+            100_000,
+            1.5,
+            Some(2_486.0),
+            Box::new(|n| floors.pool_calls(n)),
+            Box::new(|n| in_batches(n, echo::remote)),
+        ),
+        (
+            "one call and get, sync actor",
+            20_000,
+            1.5,
+            Some(1_702.0),
+            Box::new(|n| floors.ping_pong(n)),
+            Box::new(move |n| one_at_a_time(n, sync_echo)),
+        ),
+        (
+            "one call and get, task",
+            20_000,
+            1.5,
+            Some(689.0),
+            Box::new(|n| floors.ping_pong(n)),
+            Box::new(|n| one_at_a_time(n, echo::remote)),
+        ),
+        (
+            "the same after 5 ms of silence, sync actor",
+            40,
+            1.5,
+            None,
+            Box::new(|n| floors.ping_pong_after_silence(n)),
+            Box::new(move |n| after_silence(n, sync_echo)),
+        ),
+        (
+            "the same after 5 ms of silence, task",
+            40,
+            1.5,
+            None,
+            Box::new(|n| floors.ping_pong_after_silence(n)),
+            Box::new(|n| after_silence(n, echo::remote)),
+        ),
+        (
+            "one call and get, async actor",
+            5_000,
+            1.1,
+            Some(844.0),
+            Box::new(|n| floors.async_one_at_a_time(n)),
+            Box::new(move |n| one_at_a_time(n, async_echo)),
+        ),
+        (
+            "n:n: 2 callers, 4 sync actors, 1,000 in flight",
+            100_000,
+            1.5,
+            Some(6_500.0),
+            Box::new(|n| floors.many_to_many(n)),
+            Box::new(many),
+        ),
+        (
+            "100,000 live async actors, made and called",
+            LIVE,
+            2.0,
+            None,
+            Box::new(|n| {
+                let (took, sum, _) = floors.live_actors_from_outside(n);
+                (took, sum)
+            }),
+            Box::new(|n| live_actors(n, Async::remote)),
+        ),
     ];
     for (row, count, most, ray, floor, mine) in rows {
         if wanted(row) {
@@ -316,7 +402,15 @@ fn without_floors(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
         let mut mine: Vec<f64> = (0..3).map(|_| bytes_each("row")).collect();
         let (floor, value) = (median(&mut floors), median(&mut mine));
         let ratio = value / floor;
-        show(&Line { row: memory, unit: "bytes", value, floor: Some(floor), ratio: Some((ratio, ratio, ratio)), target: Target::Ratio(2.0), ray: None });
+        show(&Line {
+            row: memory,
+            unit: "bytes",
+            value,
+            floor: Some(floor),
+            ratio: Some((ratio, ratio, ratio)),
+            target: Target::Ratio(2.0),
+            ray: None,
+        });
     }
     let millions: [(&str, &str, Target); 2] = [
         ("1,000,000 queued tasks", "ms", Target::AtMost(5_000.0)),
@@ -334,40 +428,56 @@ fn without_floors(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
     };
     let micros = |took: Duration| took.as_secs_f64() * 1e6;
     let rows: [(&'static str, Target, Option<f64>, Box<dyn Fn() -> f64>); 3] = [
-        ("wait on 1,000 refs, one at a time, by value", Target::AtMost(1_000.0), Some(1e6 / 1.35), Box::new(move || {
-            let mut refs = thousand();
-            let (took, sum) = timed(|| {
-                let mut sum = 0;
-                while !refs.is_empty() {
-                    let (ready, rest) = mobula::wait(refs, 1, None).expect("they are there");
-                    sum += ready.len() as u64;
-                    refs = rest;
-                }
-                sum
-            });
-            assert_eq!(sum, 1_000);
-            micros(took)
-        })),
-        ("wait on 1,000 refs, one at a time, by reference", Target::AtMost(10_000.0), Some(1e6 / 1.35), Box::new(move || {
-            let mut refs = thousand();
-            let (took, sum) = timed(|| {
-                let mut sum = 0;
-                while !refs.is_empty() {
-                    let (ready, rest) = mobula::wait(&refs, 1, None).expect("they are there");
-                    sum += ready.len() as u64;
-                    refs = rest;
-                }
-                sum
-            });
-            assert_eq!(sum, 1_000);
-            micros(took)
-        })),
-        ("as_completed of 1,000 refs", Target::AtMost(1_000.0), Some(1e6 / 1.35), Box::new(move || {
-            let refs = thousand();
-            let (took, sum) = timed(|| as_completed(refs).map(|object| u64::from(object.get().is_ok())).sum());
-            assert_eq!(sum, 1_000);
-            micros(took)
-        })),
+        (
+            "wait on 1,000 refs, one at a time, by value",
+            Target::AtMost(1_000.0),
+            Some(1e6 / 1.35),
+            Box::new(move || {
+                let mut refs = thousand();
+                let (took, sum) = timed(|| {
+                    let mut sum = 0;
+                    while !refs.is_empty() {
+                        let (ready, rest) = mobula::wait(refs, 1, None).expect("they are there");
+                        sum += ready.len() as u64;
+                        refs = rest;
+                    }
+                    sum
+                });
+                assert_eq!(sum, 1_000);
+                micros(took)
+            }),
+        ),
+        (
+            "wait on 1,000 refs, one at a time, by reference",
+            Target::AtMost(10_000.0),
+            Some(1e6 / 1.35),
+            Box::new(move || {
+                let mut refs = thousand();
+                let (took, sum) = timed(|| {
+                    let mut sum = 0;
+                    while !refs.is_empty() {
+                        let (ready, rest) = mobula::wait(&refs, 1, None).expect("they are there");
+                        sum += ready.len() as u64;
+                        refs = rest;
+                    }
+                    sum
+                });
+                assert_eq!(sum, 1_000);
+                micros(took)
+            }),
+        ),
+        (
+            "as_completed of 1,000 refs",
+            Target::AtMost(1_000.0),
+            Some(1e6 / 1.35),
+            Box::new(move || {
+                let refs = thousand();
+                let (took, sum) =
+                    timed(|| as_completed(refs).map(|object| u64::from(object.get().is_ok())).sum());
+                assert_eq!(sum, 1_000);
+                micros(took)
+            }),
+        ),
     ];
     for (row, target, ray, f) in rows {
         if wanted(row) {
@@ -379,7 +489,8 @@ fn without_floors(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
         let refs: Vec<_> = (0..10_000).map(|i| mobula::put(i).expect("a session runs")).collect();
         let object = mobula::put(refs).expect("a session runs");
         show(&single(holding, "reads/s", Target::AtLeast(1_000.0), Some(8.3), || {
-            let (took, read) = timed(|| (0..20).map(|_| object.get().expect("it is there").len() as u64).sum());
+            let (took, read) =
+                timed(|| (0..20).map(|_| object.get().expect("it is there").len() as u64).sum());
             assert_eq!(read, 200_000);
             20.0 / took.as_secs_f64()
         }));
@@ -393,7 +504,8 @@ fn without_floors(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
 /// a process of its own.
 fn million() -> (f64, f64) {
     let own = std::env::current_exe().expect("the benchmark has a path");
-    let child = std::process::Command::new(own).args(["--memory", "million"]).output().expect("it starts again");
+    let child =
+        std::process::Command::new(own).args(["--memory", "million"]).output().expect("it starts again");
     let text = String::from_utf8_lossy(&child.stdout).into_owned();
     let mut numbers = text.split_whitespace().map(|number| number.parse().expect("it prints numbers"));
     (numbers.next().unwrap_or(f64::NAN), numbers.next().unwrap_or(f64::NAN))

@@ -45,7 +45,9 @@ fn main() -> mobula::Result<()> {
     let calls = [5, 0, 10, 0, 20].map(|by| (by, divider.divide.remote(by)));
     for (by, call) in calls {
         match call.get() {
-            Ok((quotient, divisions)) => println!("100 / {by} = {quotient}, division {divisions} of its instance"),
+            Ok((quotient, divisions)) => {
+                println!("100 / {by} = {quotient}, division {divisions} of its instance")
+            }
             Err(error) => println!("100 / {by} failed: {:?}, {}", error.kind(), error.message()),
         }
     }
@@ -55,6 +57,11 @@ fn main() -> mobula::Result<()> {
     let dead = divider.divide.remote(1).get().expect_err("the actor is dead");
     println!("now it is dead: {:?} in `{}`", dead.kind(), dead.function().unwrap_or("no function"));
     let cause = dead.cause().expect("it died of something");
-    println!("because of: {:?} in `{}`, {}", cause.kind(), cause.function().unwrap_or("no function"), cause.message());
+    println!(
+        "because of: {:?} in `{}`, {}",
+        cause.kind(),
+        cause.function().unwrap_or("no function"),
+        cause.message()
+    );
     Ok(())
 }

@@ -9,8 +9,15 @@ use std::path::Path;
 use programs::{Said, run};
 
 /// What is run here, and `word_count`, which has a file of its own.
-const TESTED: [&str; 7] =
-    ["actor_handles", "async_actor", "counter", "nested_tasks", "parallel_tasks", "supervision", "word_count"];
+const TESTED: [&str; 7] = [
+    "actor_handles",
+    "async_actor",
+    "counter",
+    "nested_tasks",
+    "parallel_tasks",
+    "supervision",
+    "word_count",
+];
 
 fn plain(example: &str) -> Said {
     run::<&str>(example, &[])

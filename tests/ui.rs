@@ -9,7 +9,8 @@ use std::io::Write;
 fn messages_name_the_fix() {
     if std::env::var_os("MOBULA_UI").is_none() {
         // Not by a macro: what those print is shown only if a test fails.
-        let _ = writeln!(std::io::stderr(), "not run: ui: messages differ between compilers; set MOBULA_UI=1");
+        let _ =
+            writeln!(std::io::stderr(), "not run: ui: messages differ between compilers; set MOBULA_UI=1");
         return;
     }
     let cases = trybuild::TestCases::new();

@@ -45,7 +45,12 @@ fn assert_counts(said: &Said, texts: &[String], skipped: usize) {
     let mut expected: Vec<_> = most.iter().map(|(word, times)| format!("{times:>10}  {word}")).collect();
     expected.extend(sums(texts, skipped));
     said.assert_lines(&expected);
-    assert_eq!(said.stderr.lines().filter(|line| line.starts_with("skipped ")).count(), skipped, "{}", said.stderr);
+    assert_eq!(
+        said.stderr.lines().filter(|line| line.starts_with("skipped ")).count(),
+        skipped,
+        "{}",
+        said.stderr
+    );
 }
 
 #[track_caller]

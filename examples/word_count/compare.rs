@@ -38,7 +38,8 @@ pub(crate) fn print(files: &FileList, expected: &Tally) -> Result<(), Box<dyn st
         values.sort_unstable_by(f64::total_cmp);
         values[ROUNDS / 2]
     };
-    let (ours, theirs, ratio) = (median(|pair| pair.0), median(|pair| pair.1), median(|pair| pair.0 / pair.1));
+    let (ours, theirs, ratio) =
+        (median(|pair| pair.0), median(|pair| pair.1), median(|pair| pair.0 / pair.1));
     println!(
         "mobula {ours:.3} s, rayon {theirs:.3} s, ratio {ratio:.2} \
          (medians of {ROUNDS} rounds, same counts; the goal is 1.2 at most)"

@@ -39,7 +39,8 @@ impl FileList {
 
     /// The Rust sources that Cargo has unpacked on this machine.
     pub(crate) fn of_cargo() -> io::Result<Self> {
-        let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+        let home =
+            env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
         let sources = home.unwrap_or_default().join("registry").join("src");
         let mut list = Self::default();
         if sources.is_dir() {

@@ -50,7 +50,8 @@ impl Tally {
 
     /// The sum of both: the smaller one's words move into the larger one.
     pub(crate) fn merged(self, other: Self) -> Self {
-        let (mut all, less) = if self.words.len() < other.words.len() { (other, self) } else { (self, other) };
+        let (mut all, less) =
+            if self.words.len() < other.words.len() { (other, self) } else { (self, other) };
         for (word, times) in less.words {
             *all.words.entry(word).or_default() += times;
         }
@@ -74,7 +75,12 @@ impl Tally {
         }
         let total: u64 = words.iter().map(|(times, _)| times).sum();
         let megabytes = self.bytes as f64 / 1e6;
-        println!("{total} words, {} different, in {} files; {} skipped", words.len(), self.files, self.skipped.len());
+        println!(
+            "{total} words, {} different, in {} files; {} skipped",
+            words.len(),
+            self.files,
+            self.skipped.len()
+        );
         println!(
             "{megabytes:.1} MB in {seconds:.3} s: {:.0} files/s, {:.1} MB/s",
             self.files as f64 / seconds,

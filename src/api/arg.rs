@@ -59,11 +59,11 @@ pub trait IntoArg<T: ?Sized + Param> {
     fn into_arg(self) -> T::Input;
 }
 
-impl<T: Value> Param for T {
+impl<T: Send + Sync + 'static> Param for T {
     type Input = Arg<T>;
 }
 
-impl<U: Value> Param for [U] {
+impl<U: Send + Sync + 'static> Param for [U] {
     type Input = SliceInput<U>;
 }
 
@@ -77,7 +77,7 @@ fn need_of<T: Send + Sync + 'static>(object: &ObjectRef<T>) -> Option<Need> {
     (!head.is_complete() || head.has_failed()).then(|| Need(object.clone()))
 }
 
-impl<T: Value> Input<T> for Arg<T> {
+impl<T: Send + Sync + 'static> Input<T> for Arg<T> {
     fn need(&self) -> Option<Need> {
         match self {
             Self::Value(_) => None,
@@ -155,7 +155,7 @@ impl<U, H: AsRef<[U]> + Send + Sync + 'static> SliceRef<U> for ObjectRef<H> {
     }
 }
 
-impl<U: Value> Input<[U]> for SliceInput<U> {
+impl<U: Send + Sync + 'static> Input<[U]> for SliceInput<U> {
     fn need(&self) -> Option<Need> {
         match &self.0 {
             SliceSource::Own(_) => None,
@@ -190,26 +190,26 @@ macro_rules! into_arg {
 }
 
 into_arg! {
-    [T: Value] T => T, |it| Arg::Value(it);
-    [T: Value + Clone] &T => T, |it| Arg::Value(it.clone());
-    [T: Value] ObjectRef<T> => T, |it| Arg::Ref(it);
-    [T: Value] &ObjectRef<T> => T, |it| Arg::Ref(it.clone());
-    [T: Value] Arg<T> => T, |it| it;
+    [T: Send + Sync + 'static] T => T, |it| Arg::Value(it);
+    [T: Clone + Send + Sync + 'static] &T => T, |it| Arg::Value(it.clone());
+    [T: Send + Sync + 'static] ObjectRef<T> => T, |it| Arg::Ref(it);
+    [T: Send + Sync + 'static] &ObjectRef<T> => T, |it| Arg::Ref(it.clone());
+    [T: Send + Sync + 'static] Arg<T> => T, |it| it;
     [] &str => String, |it| Arg::Value(it.into());
-    [U: Value, const N: usize] [U; N] => Vec<U>, |it| Arg::Value(it.into());
-    [U: Value + Clone, const N: usize] &[U; N] => Vec<U>, |it| Arg::Value(it.to_vec());
-    [U: Value + Clone] &[U] => Vec<U>, |it| Arg::Value(it.to_vec());
+    [U: Send + Sync + 'static, const N: usize] [U; N] => Vec<U>, |it| Arg::Value(it.into());
+    [U: Clone + Send + Sync + 'static, const N: usize] &[U; N] => Vec<U>, |it| Arg::Value(it.to_vec());
+    [U: Clone + Send + Sync + 'static] &[U] => Vec<U>, |it| Arg::Value(it.to_vec());
 
-    [U: Value] Vec<U> => [U], |it| SliceInput(SliceSource::Own(it));
-    [U: Value + Clone] &Vec<U> => [U], |it| SliceInput(SliceSource::Own(it.clone()));
-    [U: Value, const N: usize] [U; N] => [U], |it| SliceInput(SliceSource::Own(it.into()));
-    [U: Value + Clone, const N: usize] &[U; N] => [U], |it| SliceInput(SliceSource::Own(it.to_vec()));
-    [U: Value + Clone] &[U] => [U], |it| SliceInput(SliceSource::Own(it.to_vec()));
-    [U: Value, H: AsRef<[U]> + Send + Sync + 'static] ObjectRef<H> => [U],
+    [U: Send + Sync + 'static] Vec<U> => [U], |it| SliceInput(SliceSource::Own(it));
+    [U: Clone + Send + Sync + 'static] &Vec<U> => [U], |it| SliceInput(SliceSource::Own(it.clone()));
+    [U: Send + Sync + 'static, const N: usize] [U; N] => [U], |it| SliceInput(SliceSource::Own(it.into()));
+    [U: Clone + Send + Sync + 'static, const N: usize] &[U; N] => [U], |it| SliceInput(SliceSource::Own(it.to_vec()));
+    [U: Clone + Send + Sync + 'static] &[U] => [U], |it| SliceInput(SliceSource::Own(it.to_vec()));
+    [U: Send + Sync + 'static, H: AsRef<[U]> + Send + Sync + 'static] ObjectRef<H> => [U],
         |it| SliceInput(SliceSource::Ref(Box::new(it)));
-    [U: Value, H: AsRef<[U]> + Send + Sync + 'static] &ObjectRef<H> => [U],
+    [U: Send + Sync + 'static, H: AsRef<[U]> + Send + Sync + 'static] &ObjectRef<H> => [U],
         |it| SliceInput(SliceSource::Ref(Box::new(it.clone())));
-    [U: Value] Arg<Vec<U>> => [U], |it| SliceInput(match it {
+    [U: Send + Sync + 'static] Arg<Vec<U>> => [U], |it| SliceInput(match it {
         Arg::Value(values) => SliceSource::Own(values),
         Arg::Ref(object) => SliceSource::Ref(Box::new(object)),
     });
@@ -224,9 +224,9 @@ into_arg! {
 
 /// An argument that the call owns when it runs.
 #[doc(hidden)]
-pub struct Owned<T: Value>(Arg<T>);
+pub struct Owned<T: Send + Sync + 'static>(Arg<T>);
 
-impl<T: Value> Owned<T> {
+impl<T: Send + Sync + 'static> Owned<T> {
     /// Keeps an argument.
     pub fn new(arg: impl IntoArg<T>) -> Self {
         Self(arg.into_arg())
@@ -300,7 +300,7 @@ impl<T: Value + Clone> OneArg for Owned<T> {
     }
 }
 
-impl<T: ?Sized + Param + 'static> OneArg for Lent<T> {
+impl<T: ?Sized + Param + Travels + 'static> OneArg for Lent<T> {
     fn need(&self) -> Option<Need> {
         self.input().need()
     }
@@ -368,3 +368,15 @@ args!(A B C D E F G H I);
 args!(A B C D E F G H I J);
 args!(A B C D E F G H I J K);
 args!(A B C D E F G H I J K L);
+
+/// What a borrowed parameter may point at.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of a remote call",
+    label = "not a Mobula value",
+    note = "a value is `Send + Sync + 'static` and can be serialised: `#[derive(Serialize, Deserialize)]`"
+)]
+pub trait Travels {}
+impl<T: Value> Travels for T {}
+impl<U: Value> Travels for [U] {}
+impl Travels for str {}

@@ -281,11 +281,17 @@ struct MethodJob<M: Method> {
 }
 
 impl<M: Method> Job for MethodJob<M> {
+    #[allow(
+        clippy::await_holding_refcell_ref,
+        reason = "the host lends the state only where the borrow holds"
+    )]
     fn attempt(&mut self, slot: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress {
         let args = self.args.for_attempt(last);
         let Casts { by_ref, by_mut } = self.casts;
         match (M::BODY, seat) {
-            (MethodBody::Exclusive(code), Seat::Exclusive(state)) => complete(slot, code(by_mut(state), args)),
+            (MethodBody::Exclusive(code), Seat::Exclusive(state)) => {
+                complete(slot, code(by_mut(state), args))
+            }
             (MethodBody::Exclusive(code), Seat::Local(state)) => {
                 let mut state = state.borrow_mut();
                 let result = code(by_mut(&mut **state), args);

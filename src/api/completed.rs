@@ -83,9 +83,9 @@ impl<T: Send + Sync + 'static> Completed<T> {
     }
 
     /// Gives up on what is left: one failed ref, then the end.
-    fn refuse(&mut self, error: Error) -> Option<ObjectRef<T>> {
+    fn refuse(&mut self, error: Error) -> ObjectRef<T> {
         self.left = 0;
-        Some(ObjectRef::failed(&SIGNAL, error))
+        ObjectRef::failed(&SIGNAL, error)
     }
 
     fn pending(&self) -> Vec<Arc<dyn Object>> {
@@ -101,7 +101,7 @@ impl<T: Send + Sync + 'static> Iterator for Completed<T> {
             return None;
         }
         if let Err(error) = runtime::may_block() {
-            return self.refuse(error);
+            return Some(self.refuse(error));
         }
         loop {
             let mut queue = self.shared.lock();
@@ -114,7 +114,7 @@ impl<T: Send + Sync + 'static> Iterator for Completed<T> {
             drop(queue);
             let wanted = Wanted { count: 1, or_failure: false, until: None };
             if let Err(error) = runtime::wait_on(&[signal], wanted, 1, || self.pending()) {
-                return self.refuse(error);
+                return Some(self.refuse(error));
             }
         }
     }
@@ -132,16 +132,12 @@ impl<T: Send + Sync + 'static> Stream for Completed<T> {
             return Poll::Ready(None);
         }
         let mut queue = self.shared.lock();
-        match queue.there.pop_front() {
-            Some(index) => {
-                drop(queue);
-                Poll::Ready(self.yielded(index))
-            }
-            None => {
-                queue.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
+        if let Some(index) = queue.there.pop_front() {
+            drop(queue);
+            return Poll::Ready(self.yielded(index));
         }
+        queue.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 }
 

@@ -64,7 +64,11 @@ pub fn context() -> RuntimeContext {
         caller: call.as_ref().and_then(|call| call.head().caller()),
         function: call.as_ref().map(|call| call.head().definition().name),
         attempt: frame.call().map_or(0, |_| frame.attempt()),
-        resources: frame.base().lease.as_ref().map_or_else(BTreeMap::new, |lease| units(&lease.lock().resources)),
+        resources: frame
+            .base()
+            .lease
+            .as_ref()
+            .map_or_else(BTreeMap::new, |lease| units(&lease.lock().resources)),
     })
 }
 
@@ -96,9 +100,10 @@ pub fn is_cancelled() -> bool {
 /// and does nothing.
 pub fn exit_actor() {
     let actor = with_frame(|frame| frame.base().actor.clone());
-    match actor {
-        Some(actor) => actor.exit(),
-        None => tracing::warn!(target: "mobula", "exit_actor() outside of an actor does nothing"),
+    if let Some(actor) = actor {
+        actor.exit();
+    } else {
+        tracing::warn!(target: "mobula", "exit_actor() outside of an actor does nothing");
     }
 }
 

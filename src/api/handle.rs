@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::ActorId;
 use crate::registry::{self, Casts, casts_of};
 use crate::runtime::{ActorCore, ActorRef, Answer, Question};
-use crate::store::{Object, Of};
+use crate::store::Of;
 use crate::value;
 
 /// The kind of a class: something can be constructed from it.
@@ -143,13 +143,11 @@ impl<C: Class + ?Sized, K> ActorHandle<C, K> {
 /// A handle to `actor` as a `C`, a class or a remote trait; `WrongType` if it is neither.
 pub(super) fn typed<C: Class + ?Sized, K>(actor: ActorRef) -> Result<ActorHandle<C, K>> {
     let found = casts_of(actor.core().class_type(), TypeId::of::<C>());
-    match found.and_then(|casts| casts.downcast::<Casts<C>>().ok()) {
-        Some(casts) => Ok(ActorHandle::new(actor, *casts)),
-        None => {
-            let text = format!("actor {} is a `{}`, not a `{}`", actor.core().id(), actor.core().name(), C::NAME);
-            Err(Error::new(ErrorKind::WrongType, text))
-        }
+    if let Some(casts) = found.and_then(|casts| casts.downcast::<Casts<C>>().ok()) {
+        return Ok(ActorHandle::new(actor, *casts));
     }
+    let text = format!("actor {} is a `{}`, not a `{}`", actor.core().id(), actor.core().name(), C::NAME);
+    Err(Error::new(ErrorKind::WrongType, text))
 }
 
 impl<C: Class + ?Sized, K> Deref for ActorHandle<C, K> {

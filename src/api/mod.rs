@@ -56,7 +56,7 @@ pub use context::{
 };
 pub use handle::{ActorHandle, Class, get_actor, get_actor_in, kill};
 pub use object::{
-    Get, ObjectFuture, ObjectRef, View, WaitList, cancel, get, get_timeout, put, wait,
+    Get, ObjectFuture, ObjectRef, ReadyAndRest, View, WaitList, cancel, get, get_timeout, put, wait,
 };
 pub use session::{Config, Session, init, is_initialized, shutdown};
 pub use stream::{ObjectStream, Sink};

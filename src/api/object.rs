@@ -1,6 +1,7 @@
 //! [`ObjectRef`]: a value that is there or still to come, and what one does with it.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -213,10 +214,8 @@ impl<'de, T: Send + Sync + 'static> Deserialize<'de> for ObjectRef<T> {
 }
 
 fn find<T: Send + Sync + 'static>(id: ObjectId) -> Result<ObjectRef<T>> {
-    let object = match session::with_runtime(|runtime| runtime.ask(Question::Object(id)))?? {
-        Answer::Object(object) => object,
-        _ => unreachable!("asked for an object"),
-    };
+    let answer = session::with_runtime(|runtime| runtime.ask(Question::Object(id)))??;
+    let Answer::Object(object) = answer else { unreachable!("asked for an object") };
     let text = || format!("{id} is not a `{}`", std::any::type_name::<T>());
     let typed = object.typed().downcast::<Arc<dyn Of<T>>>();
     let object = *typed.map_err(|_| Error::new(ErrorKind::WrongType, text()))?;
@@ -460,6 +459,9 @@ wait_list! {
     [, const N: usize] &[ObjectRef<T>; N], refs => refs.to_vec();
 }
 
+/// What [`wait`] answers: the refs that are there, and the others.
+pub type ReadyAndRest<T> = (Vec<ObjectRef<T>>, Vec<ObjectRef<T>>);
+
 /// Waits until `count` of `refs` are there or `timeout` is over: `(ready, remaining)`, both in the
 /// order given, `ready` with at most `count`. A ref that failed is there, too.
 ///
@@ -469,18 +471,20 @@ pub fn wait<T: Send + Sync + 'static>(
     refs: impl WaitList<T>,
     count: usize,
     timeout: Option<Duration>,
-) -> Result<(Vec<ObjectRef<T>>, Vec<ObjectRef<T>>)> {
+) -> Result<ReadyAndRest<T>> {
     runtime::may_block()?;
     let given = refs.refs();
     if count == 0 || count > given.len() {
         let text = format!("wait for {count} of {} refs: it is between one and all", given.len());
         return Err(Error::new(ErrorKind::InvalidOption, text));
     }
-    if has_duplicates(given) {
+    let mut known = Distinct::of(given);
+    if !known.is_known() && has_duplicates(given) {
         return Err(Error::new(ErrorKind::InvalidOption, "a ref is given twice"));
     }
     let mut refs = refs.into_refs();
-    let ready_now = |refs: &[ObjectRef<T>]| refs.iter().filter(|object| object.is_ready()).take(count).count();
+    let ready_now =
+        |refs: &[ObjectRef<T>]| refs.iter().filter(|object| object.is_ready()).take(count).count();
     if ready_now(&refs) < count {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let objects: Vec<_> = refs.iter().map(ObjectRef::object).collect();
@@ -490,12 +494,55 @@ pub fn wait<T: Send + Sync + 'static>(
     let mut at = 0;
     while ready.len() < count && at < refs.len() {
         if refs[at].is_ready() {
+            known.remove(&refs[at]);
             ready.push(refs.remove(at));
         } else {
             at += 1;
         }
     }
+    known.remember();
     Ok((ready, refs))
+}
+
+/// A list without duplicates by its length and the sum of its hashed addresses: what is left of such a
+/// list has none either, so that waiting for a list one by one does not look at each ref each time.
+/// Another list passes for it with a probability of 2^-64.
+#[derive(Clone, Copy, PartialEq)]
+struct Distinct {
+    count: usize,
+    sum: u64,
+}
+
+thread_local! {
+    static LAST: Cell<Distinct> = const { Cell::new(Distinct { count: 0, sum: 0 }) };
+}
+
+impl Distinct {
+    fn of<T: Send + Sync + 'static>(refs: &[ObjectRef<T>]) -> Self {
+        let sum = refs.iter().fold(0, |sum: u64, object| sum.wrapping_add(Self::hash(object)));
+        Self { count: refs.len(), sum }
+    }
+
+    /// The finaliser of splitmix64 (Steele, Lea and Flood, 2014).
+    fn hash<T: Send + Sync + 'static>(object: &ObjectRef<T>) -> u64 {
+        let address = Arc::as_ptr(object.slot()).cast::<()>() as u64;
+        let mixed = (address ^ (address >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn is_known(self) -> bool {
+        LAST.get() == self
+    }
+
+    fn remove<T: Send + Sync + 'static>(&mut self, object: &ObjectRef<T>) {
+        self.count -= 1;
+        self.sum = self.sum.wrapping_sub(Self::hash(object));
+    }
+
+    fn remember(self) {
+        LAST.set(self);
+    }
 }
 
 /// Whether two refs name one object. Only an object with several refs can be named twice, so most

@@ -162,7 +162,8 @@ impl Config {
     }
 
     fn settings(&self) -> Result<Settings> {
-        let unsupported = |what: &str| Err(Error::new(ErrorKind::Unsupported, format!("this build has no {what}")));
+        let unsupported =
+            |what: &str| Err(Error::new(ErrorKind::Unsupported, format!("this build has no {what}")));
         if self.address.is_some() {
             return unsupported("cluster to join");
         }

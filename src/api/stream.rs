@@ -139,21 +139,21 @@ impl<T: Send + Sync + 'static> ObjectStream<T> {
         self
     }
 
-    fn next_now(&mut self, state: &mut State<T>) -> Option<Option<ObjectRef<T>>> {
+    fn next_now(&mut self, state: &mut State<T>) -> Poll<Option<ObjectRef<T>>> {
         if let Some(item) = state.items.pop_front() {
-            return Some(Some(ObjectRef::new(Slot::full(self.definition, item))));
+            return Poll::Ready(Some(ObjectRef::new(Slot::full(self.definition, item))));
         }
         if !state.has_ended {
-            return None;
+            return Poll::Pending;
         }
         self.is_over = true;
         let error = self.producer.as_ref().and_then(|producer| producer.peek().err());
-        Some(error.map(|error| ObjectRef::failed(self.definition, error)))
+        Poll::Ready(error.map(|error| ObjectRef::failed(self.definition, error)))
     }
 
-    fn refuse(&mut self, error: Error) -> Option<ObjectRef<T>> {
+    fn refuse(&mut self, error: Error) -> ObjectRef<T> {
         self.is_over = true;
-        Some(ObjectRef::failed(self.definition, error))
+        ObjectRef::failed(self.definition, error)
     }
 }
 
@@ -165,12 +165,12 @@ impl<T: Send + Sync + 'static> Iterator for ObjectStream<T> {
             return None;
         }
         if let Err(error) = runtime::may_block() {
-            return self.refuse(error);
+            return Some(self.refuse(error));
         }
         loop {
             let shared = self.shared.clone();
             let mut state = shared.lock();
-            if let Some(next) = self.next_now(&mut state) {
+            if let Poll::Ready(next) = self.next_now(&mut state) {
                 drop(state);
                 shared.make_room();
                 return next;
@@ -181,7 +181,7 @@ impl<T: Send + Sync + 'static> Iterator for ObjectStream<T> {
             let producer = || self.producer.iter().map(ObjectRef::object).collect();
             let wanted = Wanted { count: 1, or_failure: false, until: None };
             if let Err(error) = runtime::wait_on(&[signal], wanted, 1, producer) {
-                return self.refuse(error);
+                return Some(self.refuse(error));
             }
         }
     }
@@ -196,7 +196,7 @@ impl<T: Send + Sync + 'static> Stream for ObjectStream<T> {
         }
         let shared = self.shared.clone();
         let mut state = shared.lock();
-        if let Some(next) = self.next_now(&mut state) {
+        if let Poll::Ready(next) = self.next_now(&mut state) {
             drop(state);
             shared.make_room();
             return Poll::Ready(next);

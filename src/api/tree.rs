@@ -15,10 +15,7 @@ use crate::value::Value;
 ///
 /// `combine` must be associative; order is kept, since only neighbours are combined. Items are values,
 /// refs, or [`Arg`]s of both. `None` if there are none; a single one comes back as it is.
-pub fn tree_reduce<T, I>(
-    items: I,
-    combine: impl Fn(Arg<T>, Arg<T>) -> ObjectRef<T>,
-) -> Option<ObjectRef<T>>
+pub fn tree_reduce<T, I>(items: I, combine: impl Fn(Arg<T>, Arg<T>) -> ObjectRef<T>) -> Option<ObjectRef<T>>
 where
     T: Value,
     I: IntoIterator,

@@ -9,7 +9,7 @@ use crate::id::ActorId;
 
 /// A name within its namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name {
+pub(crate) struct Name {
     /// The namespace.
     pub namespace: Box<str>,
     /// The name.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use super::{Embedded, lock, shutdown};
 use crate::directory::Name;
 use crate::error::{Error, ErrorKind, Result};
-use crate::executor::{self, AsyncMailbox, Blueprint, Desk, SyncMailbox};
+use crate::executor::{self, Blueprint, Desk, Inbox, SyncMailbox};
 use crate::id::ActorId;
 use crate::resource::{GPU, Quantity, ResourceSet};
 use crate::runtime::{ActorCore, ActorRef, Creation, Lease, Letter, Mailbox, Parts, Policy, Runtime};
@@ -38,6 +38,16 @@ impl Start {
     }
 }
 
+/// What came of claiming a name.
+enum Claim {
+    /// The new actor has it, or asked for none.
+    Own,
+    /// Another actor has it and is taken instead.
+    Found(ActorRef),
+    /// Another has it, and the new actor has failed of that.
+    Refused,
+}
+
 /// What the options of an actor come to.
 struct Checked {
     isolation: Isolation,
@@ -67,12 +77,12 @@ impl Embedded {
         let checked = check(&options);
         let isolation = checked.as_ref().map_or(Isolation::Thread, |checked| checked.isolation);
         let desk: Arc<dyn Desk> = self.this();
-        let (mailbox, seat): (Box<dyn Mailbox>, Seat) = if class.is_async || isolation == Isolation::Shared {
-            let (mailbox, seat) = AsyncMailbox::start(&self.stage, desk);
-            (Box::new(mailbox), Seat::Arbiter(seat))
+        let (mailbox, seat): (Arc<dyn Mailbox>, Seat) = if class.is_async || isolation == Isolation::Shared {
+            let (mailbox, seat) = Inbox::start(&self.stage, desk);
+            (mailbox, Seat::Arbiter(seat))
         } else {
             let (mailbox, letters) = SyncMailbox::new();
-            (Box::new(mailbox), Seat::Thread(letters))
+            (Arc::new(mailbox), Seat::Thread(letters))
         };
         let policy = checked.as_ref().map(|checked| checked.policy).unwrap_or_default();
         let actor = self.enrol(|id| {
@@ -91,8 +101,10 @@ impl Embedded {
                 return handle;
             }
         };
-        if let Some(found) = self.claim_name(&actor, &options) {
-            return found.unwrap_or(handle);
+        match self.claim_name(&actor, &options) {
+            Claim::Own => {}
+            Claim::Refused => return handle,
+            Claim::Found(other) => return other,
         }
         if !checked.request.get(GPU).is_zero() {
             super::calls::say_of_gpus();
@@ -128,9 +140,8 @@ impl Embedded {
         })
     }
 
-    /// Claims the name asked for. `Some` if the actor will not be made: with the one that has the name,
-    /// or with none if the error is in the new actor.
-    fn claim_name(&self, actor: &Arc<ActorCore>, options: &Options) -> Option<Option<ActorRef>> {
+    /// Claims the name asked for.
+    fn claim_name(&self, actor: &Arc<ActorCore>, options: &Options) -> Claim {
         let naming = options.naming().ok().flatten();
         if let Some((name, namespace)) = naming {
             let namespace = namespace.unwrap_or(&self.settings.namespace);
@@ -151,10 +162,10 @@ impl Embedded {
                     Error::new(ErrorKind::WrongType, format!("{text}, of class `{class}`"))
                 } else {
                     self.fail_creation(actor, Error::new(ErrorKind::NameTaken, text));
-                    return Some(Some(found));
+                    return Claim::Found(found);
                 };
                 self.fail_creation(actor, error);
-                return Some(None);
+                return Claim::Refused;
             }
         }
         if options.is_detached()
@@ -162,7 +173,7 @@ impl Embedded {
         {
             lock(&self.detached).insert(actor.id(), handle);
         }
-        None
+        Claim::Own
     }
 
     /// An actor that will never have a host.

@@ -47,7 +47,9 @@ pub(super) fn deadlock(waiting: &Arc<dyn Object>, circle: &[CallRef]) -> Error {
     let me = waiting.head().definition().name;
     let mut text = format!("`{me}` would wait for itself: `{me}`");
     for CallRef(call) in circle {
-        text.push_str(&format!(" → `{}`", call.head().definition().name));
+        text.push_str(" → `");
+        text.push_str(call.head().definition().name);
+        text.push('`');
     }
     Error::new(ErrorKind::Deadlock, text)
 }
@@ -133,7 +135,7 @@ impl Embedded {
         if needs.is_empty() {
             self.run_task(object, &request);
         } else {
-            self.hold(object, needs, Then::Run(request));
+            self.hold(&object, needs, Then::Run(request));
         }
     }
 
@@ -190,7 +192,7 @@ impl Embedded {
     }
 
     /// Waits for arguments.
-    fn hold(&self, object: Arc<dyn Object>, needs: Vec<Arc<dyn Object>>, then: Then) {
+    fn hold(&self, object: &Arc<dyn Object>, needs: Vec<Arc<dyn Object>>, then: Then) {
         let on = needs.iter().cloned().map(CallRef).collect();
         lock(&self.waits).hold(&CallRef(object.clone()), on);
         let held = Arc::new(Held {
@@ -207,7 +209,7 @@ impl Embedded {
                 held.ready(token, object.head().has_failed());
             }
         };
-        tell(&object, OWN);
+        tell(object, OWN);
         for (index, needed) in held.needs.iter().enumerate() {
             tell(needed, index);
         }
@@ -241,7 +243,7 @@ impl Embedded {
 
     pub(super) fn hold_creation(&self, start: Start, needs: Vec<Arc<dyn Object>>) {
         let object = start.actor().ready().clone();
-        self.hold(object, needs, Then::Create(Box::new(start)));
+        self.hold(&object, needs, Then::Create(Box::new(start)));
     }
 
     pub(super) fn call_actor(&self, ActorCall { actor, post, needs }: ActorCall) {
@@ -252,7 +254,7 @@ impl Embedded {
         let queued = Queued { post, actor: keeps };
         self.with_line(&actor, |line| line.push(caller, sequence, queued, open));
         if !open {
-            self.hold(object, needs, Then::Call(actor, caller, sequence));
+            self.hold(&object, needs, Then::Call(actor, caller, sequence));
         }
     }
 

@@ -143,12 +143,8 @@ impl Ledger {
         match inner.books.ask(id, request, urgent) {
             Verdict::Granted(grant) => Ok(Some(grant)),
             Verdict::Queued => {
-                let claim = Claim {
-                    claimant: claimant(),
-                    request: request.clone(),
-                    since: now,
-                    is_spoken_of: false,
-                };
+                let claim =
+                    Claim { claimant: claimant(), request: request.clone(), since: now, is_spoken_of: false };
                 inner.claims.insert(id, claim);
                 self.note(&inner);
                 Ok(None)
@@ -226,7 +222,8 @@ impl Ledger {
     /// A claim that nobody needs any more.
     pub(super) fn withdraw_actor(&self, host: &Embedded, actor: crate::id::ActorId) -> Option<Box<Start>> {
         let mut inner = lock(&self.inner);
-        let is_it = |claim: &Claim| matches!(&claim.claimant, Claimant::Actor(start) if start.actor().id() == actor);
+        let is_it =
+            |claim: &Claim| matches!(&claim.claimant, Claimant::Actor(start) if start.actor().id() == actor);
         let id = *inner.claims.iter().find(|(_, claim)| is_it(claim))?.0;
         let claim = inner.claims.remove(&id)?;
         let granted = inner.books.withdraw(id);
@@ -240,8 +237,10 @@ impl Ledger {
     /// A task that was cancelled while it waited for resources.
     pub(super) fn sweep(&self, host: &Embedded) {
         let mut inner = lock(&self.inner);
-        let is_over = |claim: &Claim| matches!(&claim.claimant, Claimant::Task(object) if object.head().is_complete());
-        let over: Vec<_> = inner.claims.iter().filter(|(_, claim)| is_over(claim)).map(|(id, _)| *id).collect();
+        let is_over =
+            |claim: &Claim| matches!(&claim.claimant, Claimant::Task(object) if object.head().is_complete());
+        let over: Vec<_> =
+            inner.claims.iter().filter(|(_, claim)| is_over(claim)).map(|(id, _)| *id).collect();
         let mut dropped = Vec::new();
         let mut granted = Vec::new();
         for id in over {
@@ -252,12 +251,7 @@ impl Ledger {
         drop(dropped);
     }
 
-    fn perform(
-        &self,
-        host: &Embedded,
-        mut inner: std::sync::MutexGuard<'_, Inner>,
-        granted: Vec<Granted>,
-    ) {
+    fn perform(&self, host: &Embedded, mut inner: std::sync::MutexGuard<'_, Inner>, granted: Vec<Granted>) {
         let claimed: Vec<_> = granted
             .into_iter()
             .filter_map(|Granted { id, grant }| Some((inner.claims.remove(&id)?.claimant, grant)))

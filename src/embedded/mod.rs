@@ -34,8 +34,8 @@ use crate::executor::{Desk, Pool, Stage, Threads};
 use crate::id::{ActorId, JobId, NodeId, WorkerId};
 use crate::resource::{CPU, Quantity, ResourceSet};
 use crate::runtime::{
-    ActorCall, ActorCore, ActorRef, Answer, Creation, Identity, Lease, NodeView, Pause, Question,
-    Runtime, Station, Task,
+    ActorCall, ActorCore, ActorRef, Answer, Creation, Identity, Lease, NodeView, Pause, Question, Runtime,
+    Station, Task,
 };
 use crate::scheduler::{Lines, Waits};
 use crate::store::{Object, Table};

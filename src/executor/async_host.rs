@@ -32,18 +32,47 @@ use crate::store::{Built, Listener, LocalFuture, Object, Progress, Seat, Started
 /// Letters taken at one go, before other actors of the arbiter have their turn.
 const BATCH: usize = 64;
 
-/// The mailbox of an actor on a shared arbiter.
-pub(crate) struct AsyncMailbox(Arc<Inbox>);
+/// Letters, first in, first out. An actor that is called now and then needs no memory for the rest.
+#[derive(Default)]
+struct Letters {
+    first: Option<Letter>,
+    rest: VecDeque<Letter>,
+}
 
-struct Inbox {
-    letters: Mutex<VecDeque<Letter>>,
+impl Letters {
+    fn push_back(&mut self, letter: Letter) {
+        if self.first.is_none() {
+            self.first = Some(letter);
+        } else {
+            self.rest.push_back(letter);
+        }
+    }
+
+    fn pop_front(&mut self) -> Option<Letter> {
+        let letter = self.first.take()?;
+        self.first = self.rest.pop_front();
+        Some(letter)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+}
+
+/// The mailbox of an actor on a shared arbiter.
+pub(crate) struct Inbox {
+    letters: Mutex<Letters>,
     /// Whether a `Wake` is on its way.
     is_scheduled: AtomicBool,
     addr: OnceLock<Addr<AsyncHost>>,
 }
 
 impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Letter>> {
+    fn lock(&self) -> MutexGuard<'_, Letters> {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,16 +85,16 @@ impl Inbox {
     }
 }
 
-impl AsyncMailbox {
+impl Inbox {
     /// A mailbox, and the host that will empty it on one of the stage's arbiters.
-    pub(crate) fn start(stage: &Stage, desk: Arc<dyn Desk>) -> (Self, HostSeat) {
+    pub(crate) fn start(stage: &Stage, desk: Arc<dyn Desk>) -> (Arc<Self>, HostSeat) {
         let inbox = Arc::new(Inbox {
             letters: Mutex::default(),
             is_scheduled: AtomicBool::new(false),
             addr: OnceLock::new(),
         });
         let seat = HostSeat { inbox: inbox.clone(), desk, arbiter: stage.arbiter().clone() };
-        (Self(inbox), seat)
+        (inbox, seat)
     }
 }
 
@@ -90,21 +119,21 @@ impl HostSeat {
     }
 }
 
-impl Mailbox for AsyncMailbox {
+impl Mailbox for Inbox {
     fn post(&self, letter: Letter) {
-        self.0.lock().push_back(letter);
-        self.0.schedule();
+        self.lock().push_back(letter);
+        self.schedule();
     }
 
     fn len(&self) -> usize {
-        self.0.lock().len()
+        self.lock().len()
     }
 
     fn drain(&self) -> Vec<Arc<dyn Object>> {
         let mut calls = Vec::new();
-        let mut others = VecDeque::new();
-        let mut letters = self.0.lock();
-        for letter in letters.drain(..) {
+        let mut others = Letters::default();
+        let mut letters = self.lock();
+        while let Some(letter) = letters.pop_front() {
             match letter {
                 Letter::Call(post) => calls.push(post.object),
                 other => others.push_back(other),
@@ -158,6 +187,9 @@ struct Active {
     future: Option<LocalFuture<'static, Progress>>,
 }
 
+/// The state as it is lent to calls.
+type State = RefCell<Box<dyn Any + Send>>;
+
 struct Host {
     inbox: Arc<Inbox>,
     actor: Arc<ActorCore>,
@@ -168,7 +200,7 @@ struct Host {
     lease: Option<Arc<crate::runtime::Lease>>,
     restarts: Cell<u32>,
     concurrency: usize,
-    state: RefCell<Option<Rc<RefCell<Box<dyn Any + Send>>>>>,
+    state: RefCell<Option<Rc<State>>>,
     /// Calls that have been polled and pend, by key.
     active: RefCell<Vec<Option<Active>>>,
     shared: Cell<usize>,
@@ -244,9 +276,8 @@ impl Host {
             let mut built = None;
             let mut constructor = self.constructor.borrow_mut();
             let Some(call) = constructor.as_mut() else { return Err(killed(&self.actor)) };
-            let outcome = self.within(&self.ready, number, || {
-                attempt::once(call, Seat::Vacant(&mut built), last)
-            });
+            let outcome =
+                self.within(&self.ready, number, || attempt::once(call, Seat::Vacant(&mut built), last));
             drop(constructor);
             match (outcome, built) {
                 (Outcome::Done, Some(built)) => {

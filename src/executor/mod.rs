@@ -29,7 +29,7 @@ mod threads;
 
 use std::sync::Arc;
 
-pub(crate) use async_host::{AsyncMailbox, HostSeat};
+pub(crate) use async_host::{HostSeat, Inbox};
 pub(crate) use attempt::install_hook;
 pub(crate) use pool::Pool;
 pub(crate) use stage::Stage;

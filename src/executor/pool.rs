@@ -33,6 +33,11 @@ const IDLE: Duration = Duration::from_millis(100);
 /// How deeply tasks may run inside the waits of others on one thread, once threads are used up.
 const INLINE_MAX: usize = 64;
 
+thread_local! {
+    /// Whether this member runs a granted task, and so is away from the fast queue already.
+    static IS_GRANTED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The pool of one session.
 pub(crate) struct Pool {
     fast: SegQueue<Arc<dyn Object>>,
@@ -41,7 +46,10 @@ pub(crate) struct Pool {
     idle: Mutex<Vec<(usize, Unparker)>>,
     idle_count: AtomicUsize,
     members: AtomicUsize,
+    /// Members in a wait.
     blocked: AtomicUsize,
+    /// Members that run no task of the fast queue meanwhile: in a wait, or with a granted task.
+    away: AtomicUsize,
     named: AtomicUsize,
     /// How many members may run tasks of one CPU at once.
     width: usize,
@@ -63,6 +71,7 @@ impl Pool {
             idle_count: AtomicUsize::new(0),
             members: AtomicUsize::new(0),
             blocked: AtomicUsize::new(0),
+            away: AtomicUsize::new(0),
             named: AtomicUsize::new(0),
             width,
             stage,
@@ -142,6 +151,12 @@ impl Pool {
         self.members.load(Ordering::SeqCst).saturating_sub(blocked)
     }
 
+    /// Members that are there for the fast queue.
+    fn present(&self) -> usize {
+        let away = self.away.load(Ordering::SeqCst);
+        self.members.load(Ordering::SeqCst).saturating_sub(away)
+    }
+
     fn is_empty(&self) -> bool {
         self.fast.is_empty() && !self.has_granted()
     }
@@ -176,7 +191,7 @@ impl Pool {
             }
         }
         // Without a thread to be had, who is active comes to it; if nobody is, nobody ever will.
-        if (granted || self.active() < self.width) && !self.hire() && self.active() == 0 {
+        if (granted || self.present() < self.width) && !self.hire() && self.active() == 0 {
             let text = format!("all {} threads are in use", self.stage.threads().max());
             self.fail_queued(&Error::new(ErrorKind::TooManyThreads, text));
         }
@@ -201,9 +216,15 @@ impl Pool {
     pub(crate) fn block(self: &Arc<Self>) -> bool {
         self.blocked.fetch_add(1, Ordering::SeqCst);
         let threads = self.stage.threads();
-        if self.active() == 0 && threads.live() >= threads.max() && self.idle_count.load(Ordering::SeqCst) == 0 {
+        if self.active() == 0
+            && threads.live() >= threads.max()
+            && self.idle_count.load(Ordering::SeqCst) == 0
+        {
             self.blocked.fetch_sub(1, Ordering::SeqCst);
             return false;
+        }
+        if !IS_GRANTED.get() {
+            self.away.fetch_add(1, Ordering::SeqCst);
         }
         if !self.is_empty() {
             self.wake(self.has_granted());
@@ -214,6 +235,9 @@ impl Pool {
     /// The wait is over.
     pub(crate) fn unblock(&self) {
         self.blocked.fetch_sub(1, Ordering::SeqCst);
+        if !IS_GRANTED.get() {
+            self.away.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     /// Runs a task that waits in the queue of fast ones on this thread, inside the wait for it.
@@ -267,7 +291,14 @@ impl Member {
         let (_, worker) = self.pool.desk().place();
         let lease = Some(lease.clone());
         let running = Some(self.running.clone());
-        Rc::new(Base { station: Station::Pool, actor: None, lease, worker: Some(worker), running, deaf: Some(self.pool.stage.threads().deaf().clone()) })
+        Rc::new(Base {
+            station: Station::Pool,
+            actor: None,
+            lease,
+            worker: Some(worker),
+            running,
+            deaf: Some(self.pool.stage.threads().deaf().clone()),
+        })
     }
 
     fn serve(&self) {
@@ -276,18 +307,28 @@ impl Member {
         while let Some(work) = self.next() {
             match work {
                 Work::Fast(object) => self.run_fast(object),
-                Work::Granted(object, lease) => {
-                    let outer = runtime::swap(Frame::new(self.base(&lease)));
-                    if let Some(call) = start(object) {
-                        run(&self.pool, call, || self.pool.desk().give_back(&lease));
-                    }
-                    runtime::swap(outer);
-                    self.pool.desk().give_back(&lease);
-                }
+                Work::Granted(object, lease) => self.run_granted(object, &lease),
             }
         }
         runtime::swap(Frame::default());
         self.pool.members_running().retain(|(running, _)| !Arc::ptr_eq(running, &self.running));
+    }
+
+    fn run_granted(&self, object: Arc<dyn Object>, lease: &Arc<Lease>) {
+        self.pool.away.fetch_add(1, Ordering::SeqCst);
+        IS_GRANTED.set(true);
+        // Whoever pushed a fast task may have counted on this member.
+        if !self.pool.fast.is_empty() {
+            self.pool.wake(false);
+        }
+        let outer = runtime::swap(Frame::new(self.base(lease)));
+        if let Some(call) = start(object) {
+            run(&self.pool, call, || self.pool.desk().give_back(lease));
+        }
+        runtime::swap(outer);
+        self.pool.desk().give_back(lease);
+        IS_GRANTED.set(false);
+        self.pool.away.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn run_fast(&self, object: Arc<dyn Object>) {

@@ -66,7 +66,7 @@ pub(crate) fn host(
         actor: Some(actor.clone()),
         lease: blueprint.lease.clone(),
         worker: Some(worker),
-        running: Some(actor.running().clone()),
+        running: None,
         deaf: Some(stage.threads().deaf().clone()),
     });
     runtime::swap(Frame::new(base));
@@ -116,14 +116,8 @@ impl Host {
     }
 
     fn next(&self) -> Letter {
-        let mut letter = self.letters.try_recv().ok();
-        if letter.is_none() {
-            runtime::spin(|| {
-                letter = self.letters.try_recv().ok();
-                letter.is_some()
-            });
-        }
-        letter.unwrap_or_else(|| self.letters.recv().expect("the actor's mailbox is held by its core"))
+        // The channel spins and yields by itself before it parks.
+        self.letters.recv().expect("the actor's mailbox is held by its core")
     }
 
     /// Builds the state; a panic counts as a crash, `Err` is final.
@@ -445,7 +439,7 @@ impl Hand {
             actor: Some(self.actor.clone()),
             lease: None,
             worker: Some(worker),
-            running: Some(self.actor.running().clone()),
+            running: None,
             deaf: None,
         });
         runtime::swap(Frame::new(base));

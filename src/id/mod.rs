@@ -84,7 +84,7 @@ pub enum CallerId {
 
 /// The position of a call among those of its caller to one actor; grows, never repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Sequence(pub u64);
+pub(crate) struct Sequence(pub(crate) u64);
 
 macro_rules! show {
     ($($name:ident => $format:literal, $($field:tt).+ $(, $more:tt.$most:tt)*;)*) => {

@@ -40,11 +40,11 @@ impl Implementation {
 }
 
 /// How to see an actor's state as a `D`, one of its classes or remote traits.
-pub struct Casts<D: ?Sized> {
+pub(crate) struct Casts<D: ?Sized> {
     /// For reading.
-    pub by_ref: fn(&dyn Any) -> &D,
+    pub(crate) by_ref: fn(&dyn Any) -> &D,
     /// For changing.
-    pub by_mut: fn(&mut dyn Any) -> &mut D,
+    pub(crate) by_mut: fn(&mut dyn Any) -> &mut D,
 }
 
 impl<D: ?Sized> Clone for Casts<D> {
@@ -58,9 +58,7 @@ impl<D: ?Sized> Copy for Casts<D> {}
 /// How to see the state of `class` as `target`, if `#[remote] impl` said that it can be.
 pub(crate) fn casts_of(class: TypeId, target: TypeId) -> Option<Box<dyn Any + Send + Sync>> {
     inventory::iter::<Entry>.into_iter().find_map(|entry| match entry {
-        Entry::Implementation(it) if (it.class)() == class && (it.target)() == target => {
-            Some((it.casts)())
-        }
+        Entry::Implementation(it) if (it.class)() == class && (it.target)() == target => Some((it.casts)()),
         _ => None,
     })
 }

@@ -12,9 +12,7 @@ use serde::{Deserialize, Serialize};
 const UNIT: u64 = 10_000;
 
 /// An amount of one resource in 1/10,000 of its unit.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Quantity(u64);
 
 impl Quantity {
@@ -80,11 +78,11 @@ impl fmt::Display for Quantity {
 }
 
 /// The name of the CPU resource, in units of cores.
-pub const CPU: &str = "CPU";
+pub(crate) const CPU: &str = "CPU";
 /// The name of the GPU resource, in units of devices.
-pub const GPU: &str = "GPU";
+pub(crate) const GPU: &str = "GPU";
 /// The name of the memory resource, in bytes.
-pub const MEMORY: &str = "memory";
+pub(crate) const MEMORY: &str = "memory";
 
 /// Amounts by resource name; a name that is absent stands for zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

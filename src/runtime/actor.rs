@@ -45,7 +45,7 @@ pub(crate) struct ActorCore {
     id: ActorId,
     class: &'static ClassDefinition,
     class_type: TypeId,
-    mailbox: Box<dyn Mailbox>,
+    mailbox: Arc<dyn Mailbox>,
     runtime: Arc<dyn Runtime>,
     /// Completed when the constructor has run.
     ready: Arc<dyn Object>,
@@ -58,7 +58,7 @@ pub(crate) struct ActorCore {
     is_dead: AtomicBool,
     death: OnceLock<Error>,
     /// The calls that run now.
-    running: Arc<Running>,
+    running: Running,
 }
 
 /// What a class or its creation said about all calls of the actor.
@@ -76,7 +76,7 @@ pub(crate) struct Parts {
     pub(crate) id: ActorId,
     pub(crate) class: &'static ClassDefinition,
     pub(crate) class_type: TypeId,
-    pub(crate) mailbox: Box<dyn Mailbox>,
+    pub(crate) mailbox: Arc<dyn Mailbox>,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) ready: Arc<dyn Object>,
     pub(crate) policy: Policy,
@@ -97,16 +97,12 @@ impl ActorCore {
             sequence: AtomicU64::new(0),
             is_dead: AtomicBool::new(false),
             death: OnceLock::new(),
-            running: Arc::default(),
+            running: Running::default(),
         }
     }
 
     pub(crate) fn id(&self) -> ActorId {
         self.id
-    }
-
-    pub(crate) fn class(&self) -> &'static ClassDefinition {
-        self.class
     }
 
     pub(crate) fn class_type(&self) -> TypeId {
@@ -201,7 +197,7 @@ impl ActorCore {
     }
 
     /// The calls that run now.
-    pub(crate) fn running(&self) -> &Arc<Running> {
+    pub(crate) fn running(&self) -> &Running {
         &self.running
     }
 

@@ -58,9 +58,16 @@ pub(crate) struct Base {
     pub(crate) actor: Option<Arc<ActorCore>>,
     pub(crate) lease: Option<Arc<Lease>>,
     pub(crate) worker: Option<WorkerId>,
+    /// What a pool member runs; an actor keeps its own account.
     pub(crate) running: Option<Arc<Running>>,
     /// Threads whose call does not listen to the end of the session.
     pub(crate) deaf: Option<Arc<AtomicUsize>>,
+}
+
+impl Base {
+    fn running(&self) -> Option<&Running> {
+        self.running.as_deref().or_else(|| self.actor.as_ref().map(|actor| actor.running()))
+    }
 }
 
 /// A running call.
@@ -159,7 +166,7 @@ pub(crate) fn refused() {
 /// Begins a call on this thread's frame.
 pub(crate) fn enter(call: Arc<dyn Object>, attempt: u32) {
     FRAME.with_borrow_mut(|frame| {
-        if let Some(running) = &frame.base.running {
+        if let Some(running) = frame.base.running() {
             running.lock().push(call.clone());
         }
         frame.begin(call, attempt);
@@ -175,7 +182,7 @@ pub(crate) fn leave() {
         {
             deaf.fetch_sub(1, Ordering::AcqRel);
         }
-        if let Some(running) = &frame.base.running {
+        if let Some(running) = frame.base.running() {
             running.lock().retain(|other| !Arc::ptr_eq(other, &call));
         }
         Some(call)

@@ -19,7 +19,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 pub(crate) use actor::{ActorCore, ActorRef, Letter, Mailbox, Parts, Policy, Post};
-pub(crate) use frame::{Base, Frame, Lease, Running, Station, enter, in_call, leave, refused, swap, with_frame};
+pub(crate) use frame::{
+    Base, Frame, Lease, Running, Station, enter, in_call, leave, refused, swap, with_frame,
+};
 pub(crate) use wait::{Wanted, may_block, spin, wait_for, wait_on};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -274,7 +276,7 @@ pub(crate) fn stillborn(creation: &Creation, error: Error) -> ActorRef {
         id: crate::id::ActorId { owner: WorkerId(0), place },
         class: creation.class,
         class_type: creation.class_type,
-        mailbox: Box::new(Heap::default()),
+        mailbox: Arc::new(Heap::default()),
         runtime: Arc::new(Nowhere),
         ready: creation.ready.clone(),
         policy: Policy::default(),

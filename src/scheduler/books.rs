@@ -68,7 +68,8 @@ impl Books {
     }
 
     /// How many demands wait.
-    pub(crate) fn waiting(&self) -> usize {
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
         self.waiting.values().map(VecDeque::len).sum()
     }
 
@@ -144,7 +145,10 @@ impl Books {
         let mut chosen = None;
         for (new, _, request) in heads {
             let overtakes = request.iter().any(|(name, _)| spoken_for.contains(name));
-            if !overtakes && let Some(gpus) = self.choose_gpus(request) && request.fits(&self.free) {
+            if !overtakes
+                && let Some(gpus) = self.choose_gpus(request)
+                && request.fits(&self.free)
+            {
                 chosen = Some(((new, request.clone()), gpus));
                 break;
             }
@@ -281,8 +285,7 @@ mod tests {
     #[test]
     fn fractions_share_one_gpu_and_leave_the_others_whole() {
         let mut books = Books::new(gpus(2.0));
-        let held: Vec<Grant> =
-            (0..4).map(|n| granted(books.ask(DemandId(n), &gpus(0.25), false))).collect();
+        let held: Vec<Grant> = (0..4).map(|n| granted(books.ask(DemandId(n), &gpus(0.25), false))).collect();
         assert!(held.iter().all(|grant| grant.gpus[0].0 == 0));
         let whole = granted(books.ask(DemandId(9), &gpus(1.0), false));
         assert_eq!(whole.gpus, [(1, Quantity::ONE)]);

@@ -107,7 +107,8 @@ impl<C: Call> Waits<C> {
     }
 
     /// How many waits are noted.
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.blocked.len() + self.held.len()
     }
 

@@ -7,4 +7,5 @@ mod definition;
 mod options;
 
 pub use definition::{ClassDefinition, Definition, Parameter};
-pub use options::{Demand, Isolation, Options, Placement, Retry, Sharing};
+pub(crate) use options::{Isolation, Retry, Sharing};
+pub use options::{Options, Placement};

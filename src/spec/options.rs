@@ -91,7 +91,7 @@ pub struct Options {
 
 /// Makes the state of a sync class one that several threads may read: made where the compiler knows
 /// that the class is `Sync`.
-pub type Sharing = fn(Box<dyn Any + Send>) -> Box<dyn Any + Send + Sync>;
+pub(crate) type Sharing = fn(Box<dyn Any + Send>) -> Box<dyn Any + Send + Sync>;
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {

@@ -31,12 +31,16 @@ thread_local! {
 
 /// Counts the bytes of a call that is queued now.
 pub(crate) fn charge(bytes: usize) {
-    change(bytes as i64);
+    change(signed(bytes));
 }
 
 /// Counts out the bytes of a call that started or went.
 pub(crate) fn settle(bytes: usize) {
-    change(-(bytes as i64));
+    change(-signed(bytes));
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn change(bytes: i64) {

@@ -29,9 +29,8 @@ mod notify;
 mod slot;
 mod table;
 
-pub(crate) use count::Tally;
-pub(crate) use meter::{Meter, charge, settle};
-pub(crate) use notify::{Listener, Waiter, defer_drop, notify};
+pub(crate) use meter::Meter;
+pub(crate) use notify::{Listener, Waiter};
 pub use slot::LocalFuture;
-pub(crate) use slot::{Built, Counted, Head, Job, Object, Of, Progress, Seat, Slot, Started, call, live, start};
+pub(crate) use slot::{Built, Counted, Job, Object, Of, Progress, Seat, Slot, Started, call, live, start};
 pub(crate) use table::Table;

@@ -34,17 +34,15 @@ thread_local! {
 /// Tells the waiters of one object, in the order in which they came.
 pub(crate) fn notify(waiters: impl IntoIterator<Item = Waiter>, failed: bool) {
     let notices = waiters.into_iter().map(|waiter| Notice { waiter, failed });
-    let nested = NOTICES.with_borrow_mut(|queue| match queue {
-        Some(queue) => {
+    let outermost = NOTICES.with_borrow_mut(|queue| {
+        if let Some(queue) = queue {
             queue.extend(notices);
-            None
+            return None;
         }
-        None => {
-            *queue = Some(Vec::new());
-            Some(notices)
-        }
+        *queue = Some(Vec::new());
+        Some(notices)
     });
-    let Some(notices) = nested else { return };
+    let Some(notices) = outermost else { return };
     let close = CloseOnUnwind;
     for Notice { waiter, failed } in notices {
         waiter.listener.ready(waiter.token, failed);

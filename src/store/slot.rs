@@ -156,7 +156,7 @@ pub(crate) struct Head {
     /// Who made the call.
     caller: Option<CallerId>,
     control: Mutex<Control>,
-    id: OnceLock<Registered>,
+    id: OnceLock<Box<Registered>>,
 }
 
 struct Registered {
@@ -322,9 +322,7 @@ impl Head {
         let mut control = self.lock();
         let terms = control.terms.get_or_insert_default();
         if terms.children.len() >= terms.children_max.max(16) {
-            terms.children.retain(|child| {
-                child.upgrade().is_some_and(|child| !child.head().is_complete())
-            });
+            terms.children.retain(|child| child.upgrade().is_some_and(|child| !child.head().is_complete()));
             terms.children_max = terms.children.len() * 2;
         }
         terms.children.push(Arc::downgrade(child));
@@ -343,9 +341,9 @@ impl Head {
         owner: WorkerId,
         table: &Arc<Table<dyn Object>>,
     ) -> ObjectId {
-        let make = || Registered {
-            id: ObjectId { owner, place: table.insert(this.clone()) },
-            table: Arc::downgrade(table),
+        let make = || {
+            let id = ObjectId { owner, place: table.insert(this.clone()) };
+            Box::new(Registered { id, table: Arc::downgrade(table) })
         };
         self.id.get_or_init(make).id
     }
@@ -680,7 +678,7 @@ impl<O: Object + ?Sized> Counted<O> {
     /// The first ref to an object that nobody else can reach yet, or one more beside another.
     pub(crate) fn new(object: Arc<O>) -> Self {
         let is_first = object.head().users.fetch_add(1, Ordering::Relaxed) == 0;
-        Self::counted(object, is_first)
+        Self::keep(object, is_first)
     }
 
     /// A ref to an object that was found by its id; `None` if its value was moved out.
@@ -689,16 +687,16 @@ impl<O: Object + ?Sized> Counted<O> {
         let taken = object.head().state.load(Ordering::Acquire) == TAKEN;
         let is_first = !taken && object.head().users.fetch_add(1, Ordering::Relaxed) == 0;
         drop(control);
-        (!taken).then(|| Self::counted(object, is_first))
+        (!taken).then(|| Self::keep(object, is_first))
     }
 
     /// Keeps the count of `object` for all refs, or gives it back if they have one.
-    fn counted(object: Arc<O>, is_first: bool) -> Self {
+    fn keep(object: Arc<O>, is_first: bool) -> Self {
         let this = Self(ManuallyDrop::new(object));
         if !is_first {
             // SAFETY: `users` was not zero, so the refs hold one count of the `Arc` already and will drop
             // it after `users`, which counts this one too, is zero. The copy is the count given back.
-            drop(unsafe { ptr::read(&*this.0) });
+            drop(unsafe { ptr::read(&raw const *this.0) });
         }
         this
     }
@@ -713,7 +711,7 @@ impl<O: Object + ?Sized> Clone for Counted<O> {
     fn clone(&self) -> Self {
         self.0.head().users.fetch_add(1, Ordering::Relaxed);
         // SAFETY: `users` counts the copy, and the refs' one count of the `Arc` stays until it is zero.
-        Self(ManuallyDrop::new(unsafe { ptr::read(&*self.0) }))
+        Self(ManuallyDrop::new(unsafe { ptr::read(&raw const *self.0) }))
     }
 }
 
@@ -815,7 +813,10 @@ mod tests {
         assert!(!slot.fail(Error::new(ErrorKind::Cancelled, "late")));
         assert!(slot.head().listen(wait(&told, 100)).is_some());
         assert_eq!(told.0.load(Ordering::Relaxed), 11);
-        assert_eq!(counted(slot).value().and_then(std::result::Result::ok).map(String::as_str), Some("first"));
+        assert_eq!(
+            counted(slot).value().and_then(std::result::Result::ok).map(String::as_str),
+            Some("first")
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::api::session;
+use crate::error::Result;
 use crate::store;
+use crate::value::{self, Value};
 
 /// What exists in this process now, beyond what was there before any session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,18 @@ pub fn leftovers() -> Leftovers {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// What `value` becomes by way of bytes, as when it goes to another process: refs and handles inside it
+/// name the same objects and actors afterwards.
+///
+/// `Encode` or `Decode` if its own `Serialize` or `Deserialize` fails.
+pub fn by_way_of_bytes<T: Value>(value: &T) -> Result<T> {
+    let encoded = value::encode(value)?;
+    // What the bytes name is kept until they are read.
+    let read = value::decode(&encoded.bytes);
+    drop(encoded.kept);
+    read
 }
 
 /// The most threads that the session had at once for tasks and actors; 0 without a session.

@@ -27,6 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 )]
 pub trait Value: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Value for T {}
 
 /// Nesting beyond this is refused: a deeper value would exhaust the stack of whoever reads it.
@@ -69,8 +70,7 @@ impl Drop for Reading {
 /// Turns a value into bytes; `Encode` if its own `Serialize` fails.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Encoded> {
     let outer = Scope(SCOPE.replace(Some(Vec::new())));
-    let bytes = rmp_serde::to_vec(value)
-        .map_err(|error| Error::new(ErrorKind::Encode, error.to_string()))?;
+    let bytes = rmp_serde::to_vec(value).map_err(|error| Error::new(ErrorKind::Encode, error.to_string()))?;
     let kept = SCOPE.take().unwrap_or_default();
     drop(outer);
     Ok(Encoded { bytes, kept })
@@ -136,10 +136,7 @@ mod tests {
         let row = Row { name: "some name".into(), cells: vec![Some(1.5), None, Some(-0.0)] };
         let bytes = encode(&row).expect("encodes").bytes;
         for length in 0..bytes.len() {
-            assert_eq!(
-                decode::<Row>(&bytes[..length]).expect_err("cut short").kind(),
-                ErrorKind::Decode
-            );
+            assert_eq!(decode::<Row>(&bytes[..length]).expect_err("cut short").kind(), ErrorKind::Decode);
         }
         for at in 0..bytes.len() {
             for bit in 0..8 {

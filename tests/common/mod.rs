@@ -1,7 +1,7 @@
 //! What the black-box suites share.
 //!
 //! ```text
-//! run ──► lock (one session a process) ──► watchdog ──► the test ──► Running's Drop: nothing left over
+//! run ──► lock (one session a process) ──► watchdog ──► the test and its session ──► nothing left over
 //! Latch, Journal, Gauge: values that the test and its remote code share, by number
 //! ```
 //!
@@ -29,8 +29,8 @@ use serde::{Deserialize, Serialize};
 
 /// How long a test may take before the process is aborted with its name.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a note or an end may take that has nothing to wait for.
-const SOON: Duration = Duration::from_secs(20);
+/// How long something may take that has nothing to wait for.
+pub(crate) const SOON: Duration = Duration::from_secs(15);
 /// Which test of this binary a child process is to run in full.
 const CHILD: &str = "MOBULA_TEST_CHILD";
 
@@ -59,7 +59,11 @@ pub(crate) fn run_within(patience: Duration, name: &'static str, test: impl FnOn
     lock(&LOG).clear();
     let watchdog = Watchdog::start(patience, name);
     let show = ShowLog;
+    let before = Left::now();
     test(&Env { name });
+    assert!(!mobula::is_initialized(), "the test ends its session");
+    let is_clean = eventually(|| Left::now().is_within(before));
+    assert!(is_clean, "left over after the end: {:?}", Left::now());
     drop((show, watchdog, alone));
 }
 
@@ -138,7 +142,7 @@ impl Env {
     pub(crate) fn start_with(&self, config: Config) -> Running {
         let before = Left::now();
         let session = config.init().expect("no session runs");
-        Running { session: Some(session), before, is_strict: true }
+        Running { session: Some(session), before }
     }
 
     /// Runs `body` in a process of its own, this test alone in this binary: for what a process does once,
@@ -190,41 +194,34 @@ pub(crate) fn runtime_threads() -> usize {
     tasks.filter_map(name).filter(|name| name.starts_with("mobula") || name.starts_with("actix")).count()
 }
 
-/// A session; at its end nothing may be left over.
+/// A session; when it is dropped at the end of a test, nothing may be alive in it.
 #[must_use = "dropping it ends the session"]
 pub(crate) struct Running {
     session: Option<Session>,
     before: Left,
-    is_strict: bool,
 }
 
 impl Running {
     /// Ends the session while something is still alive in it, as the test means to.
     pub(crate) fn shut_down(mut self) {
-        self.is_strict = false;
+        self.session.take();
     }
 
-    /// Ends the session in [`Drop`] without asking what is alive then.
-    pub(crate) fn lenient(mut self) -> Self {
-        self.is_strict = false;
-        self
+    /// The same while threads wait at `latch`: lets those go that were left behind.
+    pub(crate) fn abandon(mut self, latch: Latch) {
+        self.session.take();
+        latch.open();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let is_judged = !thread::panicking();
-        if is_judged && self.is_strict {
-            let left = Left::now();
-            // Before the end the runtime's own threads are there, and counted by nobody.
-            assert!(left.is_within(self.before), "left over before the end: {left:?}");
+        if self.session.is_none() || thread::panicking() {
+            return;
         }
+        let left = Left::now();
         self.session.take();
-        if is_judged {
-            let before = self.before;
-            let gone = eventually(|| Left::now().is_within(before));
-            assert!(gone, "left over after the end: {:?}", Left::now());
-        }
+        assert!(left.is_within(self.before), "left over before the end of the session: {left:?}");
     }
 }
 

@@ -1,4 +1,6 @@
 //! Runs the examples as what they are: programs.
+//!
+//! `cargo test` builds them; `cargo test --test examples` alone runs what was built before.
 
 #![allow(dead_code, reason = "each suite uses its part of this")]
 

@@ -139,7 +139,8 @@ pub(crate) fn beyond_the_cap_a_wait_that_nobody_could_end_is_refused(env: &Env) 
     let (counter, latch) = (Counter::remote(0), Latch::new());
     // Holds both CPUs, so that all the others are queued when it ends.
     let first = hold::options().num_cpus(2.0).remote(latch, 1);
-    let waiting: Vec<_> = (0..100).map(|_| wait_for_value::remote(&counter, put(first.clone()).expect("put"))).collect();
+    let waiting: Vec<_> =
+        (0..100).map(|_| wait_for_value::remote(&counter, put(first.clone()).expect("put"))).collect();
     // Behind all of them, and not there before they have a thread to spare.
     let late = add::remote(1, 1);
     let on_late: Vec<_> =

@@ -98,7 +98,14 @@ pub(crate) fn two_functions_of_one_name_in_two_bodies_are_two(env: &Env) {
 
 pub(crate) fn a_parameter_takes_values_and_refs_of_every_form(env: &Env) {
     #[remote]
-    fn all(number: i64, text: String, list: Vec<u16>, shown: &str, slice: &[u16], whole: &Vec<u16>) -> String {
+    fn all(
+        number: i64,
+        text: String,
+        list: Vec<u16>,
+        shown: &str,
+        slice: &[u16],
+        whole: &Vec<u16>,
+    ) -> String {
         format!("{number} {text} {list:?} {shown} {slice:?} {whole:?}")
     }
     let _running = env.start();

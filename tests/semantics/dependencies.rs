@@ -1,7 +1,7 @@
 //! Rule 3: a call starts when its arguments are there, and never if one of them failed.
 
-use mobula::prelude::*;
 use mobula::get;
+use mobula::prelude::*;
 
 use crate::common::{Env, Journal, Latch, assert_fails, in_full};
 use crate::fixtures::{Kind, add, explode, hold, note, parse};

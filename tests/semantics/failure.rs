@@ -1,9 +1,9 @@
 //! Rule 7: what fails, what crashes, what is tried again.
 
-use mobula::prelude::*;
 use mobula::get;
+use mobula::prelude::*;
 
-use crate::common::{Env, Journal, Latch, assert_fails, eventually, in_full, logged, logged_lines};
+use crate::common::{Env, Journal, Latch, SOON, assert_fails, eventually, in_full, logged, logged_lines};
 use crate::fixtures::{Kind, Plain, Subject, Wish, explode, parse};
 
 pub(crate) fn an_error_fails_the_call_and_the_actor_stays(env: &Env) {
@@ -236,7 +236,7 @@ pub(crate) fn what_overlapped_a_panic_on_threads_dies_with_the_instance(env: &En
     let answer = shared.answer.remote();
     assert_fails(crash.get(), ErrorKind::TaskPanicked);
     // The caller is told before the thread, which cannot be stopped, has returned.
-    let error = assert_fails(waiting.get(), ErrorKind::ActorDied);
+    let error = assert_fails(waiting.get_timeout(SOON), ErrorKind::ActorDied);
     assert!(in_full(&error).contains("ouch"), "{error:?}");
     assert_eq!(journal.notes(), ["begins", "waits"], "no new instance while the old one is in use");
     drop(open);
@@ -350,7 +350,11 @@ pub(crate) fn a_failure_that_nobody_read_is_logged_once(env: &Env) {
     let _running = env.start();
     drop(explode::remote("nobody hears this"));
     drop(crate::fixtures::add::remote(parse::remote("nobody reads this"), 1));
-    assert!(eventually(|| logged_lines("nobody hears this") > 0 && logged_lines("`parse`") > 0), "{}", logged());
+    assert!(
+        eventually(|| logged_lines("nobody hears this") > 0 && logged_lines("`parse`") > 0),
+        "{}",
+        logged()
+    );
     assert!(mobula::testing::leftovers().is_empty());
     assert_eq!(logged_lines("nobody hears this"), 1, "{}", logged());
     assert_eq!(logged_lines("invalid digit"), 1, "{}", logged());

@@ -193,8 +193,19 @@ pub(crate) fn an_actor_ends_though_a_call_that_never_started_was_to_have_it(env:
 pub(crate) fn an_actor_ends_though_a_cancelled_call_held_it(env: &Env) {
     for_each_kind(env, |subject, journal| {
         // Cancelled while it runs, and while it waits.
+        #[remote]
+        fn hold_it(
+            subject: ActorHandle<dyn Subject>,
+            journal: Journal,
+            latch: Latch,
+        ) -> mobula::Result<usize> {
+            journal.note("runs");
+            latch.wait();
+            subject.note.remote("used").get()
+        }
         let latch = Latch::new();
-        let running = use_later::remote(&subject, latch);
+        let running = hold_it::remote(&subject, journal, latch);
+        journal.expect("runs");
         let waiting = use_later::remote(subject, later_latch::remote(latch));
         cancel(&waiting).expect("a session runs");
         cancel(&running).expect("a session runs");
@@ -228,7 +239,11 @@ pub(crate) fn an_actor_ends_though_an_error_s_cause_held_it(env: &Env) {
         impl Broken {
             pub(crate) fn new(subject: ActorHandle<dyn Subject>) -> Result<Self, Refusal> {
                 let broken = Self { subject };
-                if broken.subject.id().owner.0 == u32::MAX { Ok(broken) } else { Err(Refusal(broken.subject)) }
+                if broken.subject.id().owner.0 == u32::MAX {
+                    Ok(broken)
+                } else {
+                    Err(Refusal(broken.subject))
+                }
             }
             pub(crate) fn call(&self) {
                 self.subject.note.remote("never");

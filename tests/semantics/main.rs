@@ -7,13 +7,21 @@
 mod common;
 mod fixtures;
 
+mod actors;
 mod blocking;
 mod calls;
+mod cancelling;
+mod deadlocks;
 mod dependencies;
 mod failure;
+mod isolation;
 mod lifetime;
+mod options;
 mod order;
+mod pressure;
+mod resources;
 mod serial;
+mod sessions;
 mod streams;
 mod trees;
 mod waiting;
@@ -193,6 +201,135 @@ macro_rules! behaviours_in {
                 a_failure_that_was_read_is_not_logged
                 a_panic_in_the_drop_of_a_state_harms_nobody
                 a_restarted_actor_keeps_its_name_id_and_handles
+            }
+            resources {
+                a_task_takes_one_cpu
+                an_actor_takes_no_cpu_while_it_lives
+                an_actor_holds_what_it_asks_for_until_it_ends
+                fractions_of_a_cpu_run_side_by_side
+                tasks_of_several_cpus_and_of_one_share_them
+                gpus_are_handed_out_by_id
+                fractions_of_a_gpu_share_one_id
+                a_whole_gpu_is_not_made_of_two_halves
+                an_actor_keeps_its_gpus_over_calls_and_restarts
+                an_overlapping_call_sees_what_its_actor_holds
+                an_async_method_sees_what_its_actor_holds
+                resources_of_ones_own_bound_what_runs
+                memory_is_counted_like_the_others
+                what_could_never_be_had_is_infeasible_at_once
+                attributes_and_options_ask_alike
+                a_task_without_cpus_runs_where_all_are_taken
+                the_cluster_says_what_it_has_and_what_is_free
+                what_a_failed_task_or_actor_held_comes_back
+                gpus_on_threads_are_spoken_of_once
+                a_cancelled_wait_for_resources_lets_others_go_first
+            }
+            cancelling {
+                a_cancelled_task_that_is_queued_never_runs
+                running_sync_work_is_told_and_its_caller_at_once
+                async_work_is_dropped_at_its_next_await
+                children_are_cancelled_with_their_parent
+                children_made_after_the_cancel_are_cancelled_too
+                cancelling_what_is_there_changes_nothing
+                what_depends_on_a_cancelled_call_fails_with_it
+                a_cancelled_call_keeps_its_turn_until_it_returns
+                what_a_cancelled_task_holds_comes_back_when_it_returns
+                a_deadline_bounds_a_running_call
+                a_deadline_counts_the_waiting
+                a_deadline_bounds_all_attempts_together
+                a_parent_and_its_child_end_together_at_the_parents_deadline
+                a_child_can_shorten_its_deadline_and_not_lengthen_it
+                a_deadline_reaches_through_actors
+                an_actor_made_under_a_deadline_outlives_it
+                a_class_bounds_all_its_calls
+                a_deadline_on_an_attribute_holds_like_one_on_a_call
+                a_call_in_time_is_not_touched_by_its_deadline
+                a_task_that_waits_is_woken_when_it_is_cancelled
+            }
+            actors {
+                an_actor_keeps_its_state_from_call_to_call
+                ready_is_there_when_the_constructor_has_run
+                what_is_private_or_without_self_stays_ordinary
+                a_named_actor_is_found_by_its_name
+                a_taken_name_fails_every_call_of_the_second
+                a_name_is_free_when_its_actor_has_ended
+                a_killed_actors_name_is_free_at_once
+                get_if_exists_takes_the_one_that_lives
+                get_if_exists_from_many_tasks_at_once_makes_one
+                a_name_of_another_class_is_of_the_wrong_type
+                namespaces_hold_names_apart
+                a_killed_actor_fails_what_runs_and_what_is_queued
+                a_method_sees_that_its_actor_was_killed
+                an_actor_can_be_killed_before_it_is_built
+                exit_actor_delivers_its_result_and_fails_what_is_queued
+                exit_actor_in_an_async_method_waits_for_its_return
+                an_actor_knows_its_own_handle
+                the_context_says_who_runs_where
+                a_handle_converts_into_those_of_its_traits
+                a_handle_to_a_trait_is_found_by_name_and_inside_itself
+                a_handle_is_an_argument_by_value_or_by_reference
+                a_constructor_may_make_calls_and_actors
+                a_drop_may_make_calls
+            }
+            deadlocks {
+                an_actor_that_waits_for_itself_is_told_so
+                actors_that_wait_for_each_other_are_told_so
+                async_actors_that_wait_for_each_other_are_told_so
+                a_shared_call_that_awaits_an_exclusive_one_of_its_actor_is_told_so
+                calls_that_may_overlap_are_no_deadlock
+                a_task_and_an_actor_that_wait_for_each_other_are_told_so
+                a_circle_through_an_argument_is_a_circle
+                a_circle_through_a_callers_own_order_is_a_circle
+                a_circle_through_a_constructor_is_a_circle
+                a_wait_for_some_of_many_is_refused_only_when_it_is_hopeless
+                a_wait_with_a_way_out_is_no_deadlock
+                two_that_ask_each_other_at_once_are_not_both_left_waiting
+                an_argument_that_waits_for_its_own_caller_can_wait
+            }
+            pressure {
+                beyond_the_bound_a_task_gets_queue_full
+                beyond_the_bound_an_async_method_gets_queue_full
+                beyond_the_bound_the_driver_is_blocked_until_there_is_room
+                a_task_that_waits_for_its_cpu_counts_too
+                what_has_run_makes_room_again
+                max_pending_calls_refuses_at_once
+                max_pending_calls_counts_what_waits_at_an_async_method
+                calls_that_are_held_back_count_as_pending
+            }
+            isolation {
+                a_sync_class_has_a_thread_of_its_own
+                very_many_small_actors_share_few_threads
+                very_many_async_actors_share_few_threads
+                values_move_without_being_serialised
+                a_borrowed_parameter_lies_where_the_object_does
+                sockets_and_timers_work_in_an_async_class
+                what_needs_processes_says_that_it_is_unsupported
+                no_socket_is_opened
+                the_pool_grows_while_members_block_and_shrinks_after
+            }
+            sessions {
+                a_session_runs_until_it_is_dropped_or_shut_down
+                the_first_call_starts_a_session
+                the_first_actor_starts_a_session_too
+                the_first_put_starts_a_session_too
+                many_threads_that_call_first_start_one_session
+                after_an_explicit_session_no_call_starts_another
+                what_was_there_before_the_end_can_still_be_read
+                queued_calls_get_shutdown
+                running_calls_are_told_and_have_a_grace
+                states_are_dropped_at_the_end
+                sessions_follow_each_other_and_share_nothing
+                settings_come_from_the_environment_unless_they_are_made
+                a_variable_that_makes_no_sense_is_an_invalid_option
+                threads_of_the_driver_share_the_session
+                a_result_that_is_on_its_way_is_not_lost_by_the_end
+            }
+            options {
+                every_option_of_a_function_can_be_said_in_a_call
+                every_option_of_a_class_can_be_said_where_it_is_made
+                every_option_can_be_an_attribute
+                a_timeout_for_ever_is_none
+                a_wrong_option_on_an_attribute_that_compiles_fails_the_call
             }
         }
     };

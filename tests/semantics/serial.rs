@@ -1,7 +1,7 @@
 //! Rule 2: one method of an actor at a time, except `&self` methods that may overlap.
 
-use mobula::prelude::*;
 use mobula::get;
+use mobula::prelude::*;
 
 use crate::common::{Env, Gauge, Journal, Latch};
 
