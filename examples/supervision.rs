@@ -46,7 +46,7 @@ fn main() -> mobula::Result<()> {
     for (by, call) in calls {
         match call.get() {
             Ok((quotient, divisions)) => {
-                println!("100 / {by} = {quotient}, division {divisions} of its instance")
+                println!("100 / {by} = {quotient}, division {divisions} of its instance");
             }
             Err(error) => println!("100 / {by} failed: {:?}, {}", error.kind(), error.message()),
         }

@@ -35,6 +35,9 @@ const UNSAFE_ROOMS: [&str; 1] = ["store"];
 /// Where actix may be named.
 const ACTIX_ROOMS: [&str; 1] = ["executor"];
 
+/// Where nothing but decisions are made: state, event and time in, effects out.
+const PURE_ROOMS: [&str; 2] = ["scheduler", "directory"];
+
 #[test]
 fn a_file_imports_from_lower_floors_and_its_own_room_only() {
     let floors = BTreeMap::from(FLOORS);
@@ -47,7 +50,7 @@ fn a_file_imports_from_lower_floors_and_its_own_room_only() {
                 _ if there == file.room() => {}
                 Some(floor) if *floor < own => {}
                 Some(floor) => {
-                    wrong.push(format!("{import} is on floor {floor}, and this file on floor {own}"))
+                    wrong.push(format!("{import} is on floor {floor}, and this file on floor {own}"));
                 }
                 // What a macro writes stands in a user's crate, which can name the root only.
                 None if import.is_of_macro => {}
@@ -100,6 +103,13 @@ fn actix_is_named_by_the_executor_only() {
     let others = sources("src").into_iter().filter(|file| !ACTIX_ROOMS.contains(&file.room()));
     let names = ["actix", "actix_rt", "actix_web"];
     assert_none(&others.flat_map(|file| file.places_of(&names)).collect::<Vec<_>>());
+}
+
+#[test]
+fn decisions_know_no_thread_clock_socket_or_file() {
+    let pure = sources("src").into_iter().filter(|file| PURE_ROOMS.contains(&file.room()));
+    let world = ["tokio", "thread", "Mutex", "elapsed", "SystemTime", "net", "fs", "env"];
+    assert_none(&pure.flat_map(|file| file.places_of(&world)).collect::<Vec<_>>());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use programs::{Said, run};
+use programs::{Said, run, run_with};
 use tempfile::TempDir;
 
 /// The words of texts, counted sign by sign: an independent way to say what a word is.
@@ -160,6 +160,25 @@ fn nothing_to_count_is_counted_as_nothing() {
     let tree = TempDir::new().expect("a place for temporary files");
     let said = count_all(&[tree.path()]);
     said.assert_lines(&["0 words, 0 different, in 0 files; 0 skipped", "0.0 MB in # s: 0 files/s, 0.0 MB/s"]);
+}
+
+#[test]
+fn without_a_path_the_sources_of_cargo_are_counted() {
+    let home = TempDir::new().expect("a place for temporary files");
+    let texts = [text(7, 300), text(8, 300)];
+    write(home.path().join("registry/src/index/one-1.0.0/src/lib.rs"), &texts[0]);
+    write(home.path().join("registry/src/index/one-1.0.0/folder.rs/two.rs"), &texts[1]);
+    write(home.path().join("registry/src/index/one-1.0.0/README.md"), "not counted");
+    write(home.path().join("elsewhere.rs"), "not counted");
+    let said = run_with("word_count", "CARGO_HOME", home.path());
+    let lines: Vec<_> = said.stdout.lines().collect();
+    assert_eq!(lines.len(), 22, "twenty words and two sums: {lines:#?}");
+    assert_eq!(lines[20], sums(&texts, 0)[0]);
+
+    let empty = TempDir::new().expect("a place for temporary files");
+    let said = run_with("word_count", "CARGO_HOME", empty.path());
+    assert!(!said.has_succeeded && said.stdout.is_empty());
+    assert!(said.stderr.contains("Cargo has unpacked no sources in"), "{}", said.stderr);
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl FileList {
     }
 
     /// The Rust sources that Cargo has unpacked on this machine.
-    pub(crate) fn of_cargo() -> io::Result<Self> {
+    pub(crate) fn of_cargo() -> Result<Self, String> {
         let home =
             env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
         let sources = home.unwrap_or_default().join("registry").join("src");
@@ -47,8 +47,7 @@ impl FileList {
             list.walk(&sources, |path| path.extension().is_some_and(|extension| extension == "rs"));
         }
         if list.files.is_empty() {
-            let text = format!("Cargo has unpacked no sources in {}: name a folder", sources.display());
-            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+            return Err(format!("Cargo has unpacked no sources in {}: name a folder", sources.display()));
         }
         Ok(list)
     }

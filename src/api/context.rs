@@ -99,9 +99,9 @@ pub fn is_cancelled() -> bool {
 /// queued behind it fails with `ActorDied`, and it is not restarted. Outside of an actor it is logged
 /// and does nothing.
 pub fn exit_actor() {
-    let actor = with_frame(|frame| frame.base().actor.clone());
-    if let Some(actor) = actor {
-        actor.exit();
+    let (actor, call) = with_frame(|frame| (frame.base().actor.clone(), frame.call().cloned()));
+    if let (Some(actor), Some(call)) = (actor, call) {
+        actor.exit(&call);
     } else {
         tracing::warn!(target: "mobula", "exit_actor() outside of an actor does nothing");
     }

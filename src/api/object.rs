@@ -504,31 +504,28 @@ pub fn wait<T: Send + Sync + 'static>(
     Ok((ready, refs))
 }
 
-/// A list without duplicates by its length and the sum of its hashed addresses: what is left of such a
-/// list has none either, so that waiting for a list one by one does not look at each ref each time.
-/// Another list passes for it with a probability of 2^-64.
+/// A list without duplicates by its length and by the sum and the exclusive or of its addresses: what is
+/// left of such a list has none either, so that waiting for a list one by one does not look at each
+/// object each time. That another list of refs has all three in common is as good as impossible.
 #[derive(Clone, Copy, PartialEq)]
 struct Distinct {
     count: usize,
-    sum: u64,
+    sum: usize,
+    xor: usize,
 }
 
 thread_local! {
-    static LAST: Cell<Distinct> = const { Cell::new(Distinct { count: 0, sum: 0 }) };
+    static LAST: Cell<Distinct> = const { Cell::new(Distinct { count: 0, sum: 0, xor: 0 }) };
 }
 
 impl Distinct {
     fn of<T: Send + Sync + 'static>(refs: &[ObjectRef<T>]) -> Self {
-        let sum = refs.iter().fold(0, |sum: u64, object| sum.wrapping_add(Self::hash(object)));
-        Self { count: refs.len(), sum }
-    }
-
-    /// The finaliser of splitmix64 (Steele, Lea and Flood, 2014).
-    fn hash<T: Send + Sync + 'static>(object: &ObjectRef<T>) -> u64 {
-        let address = Arc::as_ptr(object.slot()).cast::<()>() as u64;
-        let mixed = (address ^ (address >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        let mut all = Self { count: refs.len(), sum: 0, xor: 0 };
+        for object in refs {
+            all.sum = all.sum.wrapping_add(address_of(object));
+            all.xor ^= address_of(object);
+        }
+        all
     }
 
     fn is_known(self) -> bool {
@@ -537,12 +534,17 @@ impl Distinct {
 
     fn remove<T: Send + Sync + 'static>(&mut self, object: &ObjectRef<T>) {
         self.count -= 1;
-        self.sum = self.sum.wrapping_sub(Self::hash(object));
+        self.sum = self.sum.wrapping_sub(address_of(object));
+        self.xor ^= address_of(object);
     }
 
     fn remember(self) {
         LAST.set(self);
     }
+}
+
+fn address_of<T: Send + Sync + 'static>(object: &ObjectRef<T>) -> usize {
+    Arc::as_ptr(object.slot()).cast::<()>() as usize
 }
 
 /// Whether two refs name one object. Only an object with several refs can be named twice, so most

@@ -89,6 +89,7 @@ impl Embedded {
             let runtime: Arc<dyn Runtime> = self.this();
             ActorCore::new(Parts { id, class, class_type, mailbox, runtime, ready: ready.clone(), policy })
         });
+        actor.ready().head().set_actor(actor.id());
         let handle = actor.handle().expect("nobody has closed it yet");
         let checked = checked.and_then(|checked| {
             self.ledger.check(&checked.request)?;

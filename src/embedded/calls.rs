@@ -83,7 +83,7 @@ impl Listener for Held {
     fn ready(&self, token: usize, failed: bool) {
         let Some(host) = self.host.upgrade() else { return };
         if token == OWN {
-            self.take(&host).into_iter().for_each(|then| host.void(then));
+            self.take(&host).into_iter().for_each(|then| host.void(&self.object, then));
         } else if failed {
             let name = self.object.head().definition().name;
             let cause = self.needs[token].error().map(|error| error.passed_on(name));
@@ -99,8 +99,10 @@ impl Listener for Held {
 impl Held {
     fn take(&self, host: &Embedded) -> Option<Then> {
         let then = lock(&self.then).take()?;
-        let key = scheduler::Call::key(&CallRef(self.object.clone()));
-        lock(&host.waits).release(key);
+        // A call in a line may wait for its turn after its arguments; it is released when it leaves.
+        if !matches!(then, Then::Call(..)) {
+            host.release_wait(&self.object);
+        }
         Some(then)
     }
 }
@@ -193,8 +195,9 @@ impl Embedded {
 
     /// Waits for arguments.
     fn hold(&self, object: &Arc<dyn Object>, needs: Vec<Arc<dyn Object>>, then: Then) {
-        let on = needs.iter().cloned().map(CallRef).collect();
-        lock(&self.waits).hold(&CallRef(object.clone()), on);
+        if !matches!(then, Then::Call(..)) {
+            self.note_wait(object, needs.clone());
+        }
         let held = Arc::new(Held {
             host: self.me.clone(),
             object: object.clone(),
@@ -216,6 +219,15 @@ impl Embedded {
         held.ready(0, false);
     }
 
+    /// Notes for the search for circles what must end before a call starts.
+    fn note_wait(&self, object: &Arc<dyn Object>, on: Vec<Arc<dyn Object>>) {
+        lock(&self.waits).hold(&CallRef(object.clone()), on.into_iter().map(CallRef).collect());
+    }
+
+    fn release_wait(&self, object: &Arc<dyn Object>) {
+        lock(&self.waits).release(scheduler::Call::key(&CallRef(object.clone())));
+    }
+
     /// All arguments are there.
     fn go_on(&self, object: &Arc<dyn Object>, then: Then) {
         match then {
@@ -228,10 +240,11 @@ impl Embedded {
     }
 
     /// The call was completed before it could start.
-    fn void(&self, then: Then) {
+    fn void(&self, object: &Arc<dyn Object>, then: Then) {
         match then {
             Then::Run(_) => {}
             Then::Call(actor, caller, sequence) => {
+                self.release_wait(object);
                 self.with_line(&actor, |line| line.void(caller, sequence));
             }
             Then::Create(start) => {
@@ -252,6 +265,10 @@ impl Embedded {
         let caller = object.head().caller().unwrap_or(CallerId::Driver(self.identity.job));
         let open = needs.is_empty();
         let queued = Queued { post, actor: keeps };
+        let before = lock(&self.lines).get(&actor.id()).and_then(|line| {
+            line.last(caller).map(|before| before.post.object.clone())
+        });
+        self.note_wait(&object, needs.iter().cloned().chain(before).collect());
         self.with_line(&actor, |line| line.push(caller, sequence, queued, open));
         if !open {
             self.hold(&object, needs, Then::Call(actor, caller, sequence));
@@ -271,9 +288,11 @@ impl Embedded {
             lines.remove(&actor.id());
         }
         let mut kept = Vec::new();
+        let mut released = Vec::new();
         let is_dead = actor.is_dead();
         let mut failed = Vec::new();
         for Queued { post, actor: keeps } in starting {
+            released.push(post.object.clone());
             if is_dead {
                 failed.push(post.object);
             } else {
@@ -283,6 +302,9 @@ impl Embedded {
         }
         actor.held().store(held, Ordering::Release);
         drop(lines);
+        for object in released {
+            self.release_wait(&object);
+        }
         for object in failed {
             object.fail(actor.obituary());
         }
@@ -293,6 +315,7 @@ impl Embedded {
     pub(super) fn clear_lines(&self, actor: &Arc<ActorCore>) {
         let Some(mut lines) = lock(&self.lines).remove(&actor.id()) else { return };
         for queued in lines.clear() {
+            self.release_wait(&queued.post.object);
             queued.post.object.fail(actor.obituary());
         }
     }

@@ -235,18 +235,18 @@ impl Runtime for Embedded {
 }
 
 impl Embedded {
-    /// No thread is left: runs what is awaited on the waiter's own thread, if it can.
+    /// No thread is left: runs what is awaited, or else what stands before it, on the waiter's own
+    /// thread, if it can.
     fn run_awaited(&self, pause: &Pause<'_>) -> bool {
-        let mut missing = pause.needed;
-        for object in pause.on {
-            if missing == 0 {
-                break;
-            }
-            if object.head().is_complete() || self.pool.run_inline(object) {
-                missing -= 1;
+        let is_there =
+            || pause.on.iter().filter(|object| object.head().is_complete()).count() >= pause.needed;
+        while !is_there() {
+            let mut waiting = pause.on.iter().filter(|object| !object.head().is_complete());
+            if !waiting.any(|object| self.pool.run_inline(object)) && !self.pool.run_next_inline() {
+                return is_there();
             }
         }
-        missing == 0 && pause.on.iter().filter(|object| object.head().is_complete()).count() >= pause.needed
+        true
     }
 }
 

@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
 
@@ -69,6 +69,8 @@ pub(crate) struct Inbox {
     /// Whether a `Wake` is on its way.
     is_scheduled: AtomicBool,
     addr: OnceLock<Addr<AsyncHost>>,
+    /// Calls that the host has taken but not started.
+    taken: AtomicUsize,
 }
 
 impl Inbox {
@@ -92,6 +94,7 @@ impl Inbox {
             letters: Mutex::default(),
             is_scheduled: AtomicBool::new(false),
             addr: OnceLock::new(),
+            taken: AtomicUsize::new(0),
         });
         let seat = HostSeat { inbox: inbox.clone(), desk, arbiter: stage.arbiter().clone() };
         (inbox, seat)
@@ -126,7 +129,7 @@ impl Mailbox for Inbox {
     }
 
     fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().len() + self.taken.load(Ordering::Relaxed)
     }
 
     fn drain(&self) -> Vec<Arc<dyn Object>> {
@@ -309,8 +312,14 @@ impl Host {
     /// Takes up to `most` letters.
     fn drain(self: &Rc<Self>, most: usize) {
         for _ in 0..most {
-            if let Some(death) = self.actor.death().filter(|_| !self.has_ended.get()) {
-                return self.end(death.clone());
+            if !self.has_ended.get() {
+                if self.actor.is_dead() {
+                    return self.end(killed(&self.actor));
+                }
+                if self.actor.death().is_some() {
+                    // It ends by itself, once the call that said so has returned.
+                    return;
+                }
             }
             let Some(letter) = self.inbox.lock().pop_front() else { return };
             match letter {
@@ -320,7 +329,10 @@ impl Host {
                 Letter::Call(post) if self.waiting.borrow().is_empty() && self.may_start(&post.object) => {
                     self.start(post.object);
                 }
-                Letter::Call(post) => self.waiting.borrow_mut().push_back(post.object),
+                Letter::Call(post) => {
+                    self.inbox.taken.fetch_add(1, Ordering::Relaxed);
+                    self.waiting.borrow_mut().push_back(post.object);
+                }
                 Letter::Begin => {}
                 Letter::Release => self.release(),
                 Letter::Kill => self.end(killed(&self.actor)),
@@ -346,6 +358,7 @@ impl Host {
             let mut waiting = self.waiting.borrow_mut();
             let Some(object) = waiting.pop_front_if(|object| self.may_start(object)) else { return };
             drop(waiting);
+            self.inbox.taken.fetch_sub(1, Ordering::Relaxed);
             self.start(object);
         }
     }
@@ -353,6 +366,9 @@ impl Host {
     /// Whether the state can be lent to a call beside those that run.
     fn may_start(&self, object: &Arc<dyn Object>) -> bool {
         let shared = self.shared.get();
+        if self.actor.death().is_some() {
+            return false;
+        }
         let is_free = if object.head().is_exclusive() { shared == 0 } else { shared < self.concurrency };
         is_free && !self.is_exclusive.get() && self.state.borrow().is_some()
     }
@@ -361,6 +377,7 @@ impl Host {
         let Some(call) = start(object.clone()) else { return };
         let retry = call.retry().or(self.actor.policy().retry).unwrap_or(ONCE);
         let is_exclusive = object.head().is_exclusive();
+        self.actor.running().lock().push(object.clone());
         self.occupy(is_exclusive);
         self.attempt(Active { object, call, retry, attempt: 1, is_exclusive, future: None });
     }
@@ -373,8 +390,9 @@ impl Host {
         }
     }
 
-    fn vacate(&self, is_exclusive: bool) {
-        if is_exclusive {
+    fn vacate(&self, call: &Active) {
+        self.actor.running().lock().retain(|other| !Arc::ptr_eq(other, &call.object));
+        if call.is_exclusive {
             self.is_exclusive.set(false);
         } else {
             self.shared.set(self.shared.get() - 1);
@@ -429,6 +447,7 @@ impl Host {
         let last = call.attempt > call.retry.retries;
         let is_over = last || call.object.head().is_complete();
         let name = call.object.head().definition().name;
+        let exits = self.actor.exits_with(&call.object);
         match outcome {
             Outcome::Failed(_) if call.retry.on_error && !is_over => {
                 call.attempt += 1;
@@ -437,7 +456,7 @@ impl Host {
             Outcome::Failed(error) => {
                 let (node, _) = self.desk.place();
                 let error = error.at(name, node, call.attempt);
-                self.vacate(call.is_exclusive);
+                self.vacate(&call);
                 attempt::put_away(&mut call.call);
                 call.object.fail(error);
             }
@@ -447,10 +466,13 @@ impl Host {
                 return self.crash(call, error, is_over);
             }
             Outcome::Done | Outcome::Pending(_) => {
-                self.vacate(call.is_exclusive);
+                self.vacate(&call);
                 drop(call.object);
                 attempt::finish(call.call, last);
             }
+        }
+        if let Some(death) = self.actor.death().filter(|_| exits || self.actor.is_dead()) {
+            return self.end(death.clone());
         }
         self.start_waiting();
         self.release();
@@ -471,6 +493,7 @@ impl Host {
         }
         self.shared.set(0);
         self.is_exclusive.set(false);
+        self.actor.running().lock().clear();
         self.drop_state();
         let again = !last && self.restarts.get() > 0;
         if !again {
@@ -490,6 +513,7 @@ impl Host {
             call.attempt += 1;
             call.future = None;
             self.occupy(call.is_exclusive);
+            self.actor.running().lock().push(call.object.clone());
             return self.attempt(call);
         }
         attempt::put_away(&mut call.call);
@@ -520,7 +544,9 @@ impl Host {
             call.object.cancel(&obituary);
             attempt::put_away(&mut call.call);
         }
+        self.actor.running().lock().clear();
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        self.inbox.taken.fetch_sub(waiting.len(), Ordering::Relaxed);
         for object in waiting {
             object.fail(obituary.clone());
         }

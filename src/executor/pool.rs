@@ -214,13 +214,14 @@ impl Pool {
     ///
     /// `false` if no thread would be left to run anything: the wait must not begin.
     pub(crate) fn block(self: &Arc<Self>) -> bool {
-        self.blocked.fetch_add(1, Ordering::SeqCst);
         let threads = self.stage.threads();
-        if self.active() == 0
-            && threads.live() >= threads.max()
-            && self.idle_count.load(Ordering::SeqCst) == 0
-        {
-            self.blocked.fetch_sub(1, Ordering::SeqCst);
+        // Decided for one member at a time: of two that block at once, one stays.
+        let another = |blocked| {
+            let is_last = self.members.load(Ordering::SeqCst) <= blocked + 1;
+            let is_full = threads.live() >= threads.max() && self.idle_count.load(Ordering::SeqCst) == 0;
+            (!is_last || !is_full).then_some(blocked + 1)
+        };
+        if self.blocked.fetch_update(Ordering::SeqCst, Ordering::SeqCst, another).is_err() {
             return false;
         }
         if !IS_GRANTED.get() {
@@ -238,6 +239,11 @@ impl Pool {
         if !IS_GRANTED.get() {
             self.away.fetch_sub(1, Ordering::SeqCst);
         }
+    }
+
+    /// Runs the next task of the fast queue on this thread, inside a wait for something else.
+    pub(crate) fn run_next_inline(&self) -> bool {
+        self.fast.pop().is_some_and(|object| self.run_inline(&object) || object.head().is_complete())
     }
 
     /// Runs a task that waits in the queue of fast ones on this thread, inside the wait for it.

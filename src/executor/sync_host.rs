@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::rc::Rc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crossbeam::channel::{self, Receiver, Sender};
@@ -9,7 +10,7 @@ use crossbeam::channel::{self, Receiver, Sender};
 use super::attempt::{self, Outcome};
 use super::{Blueprint, Desk, Stage};
 use crate::error::{Error, ErrorKind};
-use crate::runtime::{self, ActorCore, Base, Frame, Letter, Mailbox, Station};
+use crate::runtime::{self, ActorCore, Base, Frame, Lease, Letter, Mailbox, Station};
 use crate::spec::Retry;
 use crate::store::{Built, Object, Seat, Started, start};
 
@@ -70,7 +71,8 @@ pub(crate) fn host(
         deaf: Some(stage.threads().deaf().clone()),
     });
     runtime::swap(Frame::new(base));
-    let crew = Crew::new(blueprint.concurrency, actor.clone(), desk.clone(), stage);
+    let lease = blueprint.lease.clone();
+    let crew = Crew::new(blueprint.concurrency, actor.clone(), desk.clone(), stage, lease);
     let mut host = Host { actor, letters, blueprint, desk, state: None, crew };
     let death = host.serve();
     host.end(death);
@@ -302,6 +304,7 @@ struct Crew {
     actor: Arc<ActorCore>,
     desk: Arc<dyn Desk>,
     stage: Arc<Stage>,
+    lease: Option<Arc<Lease>>,
 }
 
 struct Piece {
@@ -341,9 +344,15 @@ impl Shared {
 }
 
 impl Crew {
-    fn new(max: usize, actor: Arc<ActorCore>, desk: Arc<dyn Desk>, stage: Arc<Stage>) -> Self {
+    fn new(
+        max: usize,
+        actor: Arc<ActorCore>,
+        desk: Arc<dyn Desk>,
+        stage: Arc<Stage>,
+        lease: Option<Arc<Lease>>,
+    ) -> Self {
         let work = (max > 1).then(channel::unbounded);
-        Self { shared: Arc::default(), work, hands: 0, max, actor, desk, stage }
+        Self { shared: Arc::default(), work, hands: 0, max, actor, desk, stage, lease }
     }
 
     /// Waits until one more call may overlap, or one has crashed.
@@ -381,6 +390,8 @@ impl Crew {
             shared: self.shared.clone(),
             actor: self.actor.clone(),
             desk: self.desk.clone(),
+            lease: self.lease.clone(),
+            deaf: self.stage.threads().deaf().clone(),
         };
         let name = format!("mobula-{}", self.actor.name());
         if self.stage.hire(name, move || hand.serve()).is_some() {
@@ -429,6 +440,8 @@ struct Hand {
     shared: Arc<Shared>,
     actor: Arc<ActorCore>,
     desk: Arc<dyn Desk>,
+    lease: Option<Arc<Lease>>,
+    deaf: Arc<AtomicUsize>,
 }
 
 impl Hand {
@@ -437,10 +450,10 @@ impl Hand {
         let base = Rc::new(Base {
             station: Station::Actor,
             actor: Some(self.actor.clone()),
-            lease: None,
+            lease: self.lease.clone(),
             worker: Some(worker),
             running: None,
-            deaf: None,
+            deaf: Some(self.deaf.clone()),
         });
         runtime::swap(Frame::new(base));
         while let Ok(piece) = self.pieces.recv() {

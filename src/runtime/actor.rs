@@ -59,6 +59,8 @@ pub(crate) struct ActorCore {
     death: OnceLock<Error>,
     /// The calls that run now.
     running: Running,
+    /// The address of the call after which the actor ends by its own wish; 0 while there is none.
+    exiting: AtomicUsize,
 }
 
 /// What a class or its creation said about all calls of the actor.
@@ -67,6 +69,10 @@ pub(crate) struct Policy {
     pub(crate) retry: Option<Retry>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) pending_max: Option<usize>,
+}
+
+fn address(call: &Arc<dyn Object>) -> usize {
+    Arc::as_ptr(call).cast::<()>() as usize
 }
 
 const CLOSED: usize = usize::MAX / 2;
@@ -98,6 +104,7 @@ impl ActorCore {
             is_dead: AtomicBool::new(false),
             death: OnceLock::new(),
             running: Running::default(),
+            exiting: AtomicUsize::new(0),
         }
     }
 
@@ -217,9 +224,16 @@ impl ActorCore {
     }
 
     /// Ends the actor once the running method has returned.
-    pub(crate) fn exit(&self) {
-        let _ = self.death.set(Error::new(ErrorKind::ActorDied, "it called exit_actor"));
-        self.mailbox.post(Letter::Begin);
+    pub(crate) fn exit(&self, with: &Arc<dyn Object>) {
+        if self.death.set(Error::new(ErrorKind::ActorDied, "it called exit_actor")).is_ok() {
+            self.exiting.store(address(with), Ordering::Release);
+            self.mailbox.post(Letter::Begin);
+        }
+    }
+
+    /// Whether it is this call after which the actor ends.
+    pub(crate) fn exits_with(&self, call: &Arc<dyn Object>) -> bool {
+        self.exiting.load(Ordering::Acquire) == address(call)
     }
 
     /// Whether there is no handle now.

@@ -296,7 +296,8 @@ const SLOW_DOWN_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) fn back_pressure(runtime: &Arc<dyn Runtime>, to_actor: bool) -> Result<()> {
     use crate::store::Meter;
     let queued = Meter::queued();
-    if queued < SLOW_DOWN_BYTES {
+    // A limit below the queue's own counting step bounds as well as that step allows.
+    if queued < SLOW_DOWN_BYTES && queued < runtime.queue_max() {
         return Ok(());
     }
     let limit = runtime.queue_max();
@@ -305,7 +306,7 @@ pub(crate) fn back_pressure(runtime: &Arc<dyn Runtime>, to_actor: bool) -> Resul
             let text = format!("{queued} bytes of calls are queued, more than {limit}");
             return Err(Error::new(ErrorKind::QueueFull, text));
         }
-        if to_actor && with_frame(|frame| frame.base().station != Station::Arbiter) {
+        if to_actor && queued >= SLOW_DOWN_BYTES && with_frame(|frame| frame.base().station != Station::Arbiter) {
             Meter::wait(SLOW_DOWN);
         }
         return Ok(());

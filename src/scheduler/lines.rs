@@ -39,6 +39,11 @@ impl<C> Lines<C> {
         self.by_caller.values().map(VecDeque::len).sum()
     }
 
+    /// The last call in a caller's line that may still start.
+    pub(crate) fn last(&self, caller: CallerId) -> Option<&C> {
+        self.by_caller.get(&caller)?.iter().rev().find_map(|held| held.call.as_ref())
+    }
+
     /// Puts a call at the end of its caller's line; `open` if its arguments are there.
     /// Says which calls start now, in order.
     pub(crate) fn push(&mut self, caller: CallerId, sequence: Sequence, call: C, open: bool) -> Vec<C> {
@@ -113,6 +118,7 @@ mod tests {
         assert!(lines.push(DRIVER, Sequence(2), "b", true).is_empty());
         assert!(lines.push(DRIVER, Sequence(5), "c", false).is_empty());
         lines.check_invariants();
+        assert_eq!((lines.last(DRIVER), lines.last(TASK)), (Some(&"c"), None));
         assert_eq!(lines.open(DRIVER, Sequence(1)), ["a", "b"]);
         lines.check_invariants();
         assert_eq!(lines.open(DRIVER, Sequence(5)), ["c"]);

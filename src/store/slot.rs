@@ -152,7 +152,7 @@ pub(crate) struct Head {
     bytes: u32,
     definition: &'static Definition,
     /// The actor whose method this is.
-    actor: Option<ActorId>,
+    actor: OnceLock<ActorId>,
     /// Who made the call.
     caller: Option<CallerId>,
     control: Mutex<Control>,
@@ -233,7 +233,12 @@ impl Head {
 
     /// The actor that makes it, if one does.
     pub(crate) fn actor(&self) -> Option<ActorId> {
-        self.actor
+        self.actor.get().copied()
+    }
+
+    /// Says whose constructor this is.
+    pub(crate) fn set_actor(&self, actor: ActorId) {
+        let _ = self.actor.set(actor);
     }
 
     /// Who made the call.
@@ -358,13 +363,14 @@ impl fmt::Debug for dyn Object {
 impl dyn Object {
     /// Completes the call with `error`, and the calls that it made with it.
     pub(crate) fn cancel(&self, error: &Error) {
-        self.head().set_cancelled();
+        // Failed first: what returns because it was told to stop must not look as if it had succeeded.
         self.fail(error.clone());
+        self.head().set_cancelled();
         let mut rest = self.head().children();
         while let Some(child) = rest.pop() {
             let Some(child) = child.upgrade() else { continue };
-            child.head().set_cancelled();
             child.fail(error.clone());
+            child.head().set_cancelled();
             rest.extend(child.head().children());
         }
     }
@@ -521,7 +527,8 @@ pub(crate) fn call<T: Send + Sync + 'static, J: Job>(
     charge(bytes as usize);
     LIVE.add(1);
     let mut head = Head::new(definition, EMPTY);
-    (head.actor, head.caller, head.bytes) = (actor, Some(caller), bytes);
+    (head.caller, head.bytes) = (Some(caller), bytes);
+    head.actor = actor.map_or_else(OnceLock::new, OnceLock::from);
     head.flags = AtomicU8::new(flags);
     let slot = Slot { head, value: UnsafeCell::new(None) };
     Arc::new(Call { slot, job: UnsafeCell::new(Some(job)) })
@@ -585,7 +592,7 @@ impl Head {
             flags: AtomicU8::new(0),
             users: AtomicU32::new(0),
             definition,
-            actor: None,
+            actor: OnceLock::new(),
             caller: None,
             bytes: 0,
             control: Mutex::default(),

@@ -17,16 +17,16 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// What a program said before it ended.
-pub struct Said {
-    pub stdout: String,
-    pub stderr: String,
-    pub has_succeeded: bool,
+pub(crate) struct Said {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) has_succeeded: bool,
 }
 
 impl Said {
     /// Asserts that it succeeded, and the lines it printed: `#` stands for any number.
     #[track_caller]
-    pub fn assert_lines<S: AsRef<str> + Debug>(&self, expected: &[S]) {
+    pub(crate) fn assert_lines<S: AsRef<str> + Debug>(&self, expected: &[S]) {
         let lines: Vec<_> = self.stdout.lines().collect();
         let is_as_expected = self.has_succeeded
             && lines.len() == expected.len()
@@ -36,7 +36,7 @@ impl Said {
 
     /// The number in the one line of standard output that starts so.
     #[track_caller]
-    pub fn number(&self, start: &str) -> u64 {
+    pub(crate) fn number(&self, start: &str) -> u64 {
         let mut found = self.stdout.lines().filter_map(|line| line.strip_prefix(start));
         let rest = found.next().unwrap_or_else(|| panic!("no line {start:?} in {}", self.stdout));
         let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
@@ -61,11 +61,22 @@ fn path_of(example: &str) -> PathBuf {
     path
 }
 
-/// Runs an example to its end. What the environment says of sessions does not reach it.
+/// Runs an example to its end.
 #[track_caller]
-pub fn run<A: AsRef<OsStr>>(example: &str, args: &[A]) -> Said {
-    let mut command = Command::new(path_of(example));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+pub(crate) fn run<A: AsRef<OsStr>>(example: &str, args: &[A]) -> Said {
+    run_command(Command::new(path_of(example)).args(args))
+}
+
+/// Runs an example without arguments to its end, with a variable of the environment.
+#[track_caller]
+pub(crate) fn run_with(example: &str, name: &str, value: impl AsRef<OsStr>) -> Said {
+    run_command(Command::new(path_of(example)).env(name, value))
+}
+
+/// Runs a program to its end. What the environment says of sessions does not reach it.
+#[track_caller]
+fn run_command(command: &mut Command) -> Said {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("MOBULA_") {
             command.env_remove(name);
@@ -76,7 +87,7 @@ pub fn run<A: AsRef<OsStr>>(example: &str, args: &[A]) -> Said {
     let stderr = read(child.stderr.take().expect("it is piped"));
     let Ok(stdout) = stdout.recv_timeout(PATIENCE) else {
         let _ = child.kill();
-        panic!("`{example}` has not ended; it said on standard error: {:?}", stderr.recv());
+        panic!("{command:?} has not ended; it said on standard error: {:?}", stderr.recv());
     };
     let stderr = stderr.recv().expect("its reader sends before it ends");
     let has_succeeded = child.wait().expect("it was started here").success();

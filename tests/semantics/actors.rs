@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mobula::prelude::*;
 use mobula::{ActorId, CallerId, context, exit_actor, get, get_actor, is_cancelled, kill};
 
-use crate::common::{Env, Journal, Latch, assert_fails, eventually, in_full};
+use crate::common::{Env, Journal, Latch, SOON, assert_fails, eventually, in_full};
 use crate::fixtures::{Counter, Kind, Plain, Subject, Waiting, Wish, add};
 
 pub(crate) fn an_actor_keeps_its_state_from_call_to_call(env: &Env) {
@@ -99,12 +99,14 @@ pub(crate) fn a_taken_name_fails_every_call_of_the_second(env: &Env) {
 
 pub(crate) fn a_name_is_free_when_its_actor_has_ended(env: &Env) {
     let _running = env.start();
-    for end in [|first| drop(first), |first: ActorHandle<Counter>| kill(&first).expect("a session runs")] {
-        let first = Counter::options().name("one").remote(1);
+    let ends: [(&str, fn(ActorHandle<Counter>)); 2] =
+        [("one", drop), ("two", |first| kill(&first).expect("a session runs"))];
+    for (name, end) in ends {
+        let first = Counter::options().name(name).remote(1);
         first.ready().get().expect("it is built");
         end(first);
         let second = || {
-            let second = Counter::options().name("one").remote(2);
+            let second = Counter::options().name(name).remote(2);
             second.value.remote().get().is_ok_and(|value| value == 2)
         };
         assert!(eventually(second), "the name stays taken");
@@ -143,8 +145,7 @@ pub(crate) fn get_if_exists_from_many_tasks_at_once_makes_one(env: &Env) {
     let _running = env.start();
     for _ in 0..20 {
         let journal = Journal::new();
-        let joined: Vec<_> = (0..16).map(|_| join::remote(journal)).collect();
-        let joined = get(&joined).expect("all join");
+        let joined = get(&(0..16).map(|_| join::remote(journal)).collect::<Vec<_>>()).expect("all join");
         let ids: BTreeSet<_> = joined.iter().map(|(id, _)| *id).collect();
         assert_eq!(ids.len(), 1);
         for (_, plain) in &joined {
@@ -188,7 +189,7 @@ pub(crate) fn a_killed_actor_fails_what_runs_and_what_is_queued(env: &Env) {
         journal.expect("held");
         let queued: Vec<_> = (0..3).map(|n: i32| subject.note.remote(n.to_string())).collect();
         kill(&subject).expect("a session runs");
-        assert_fails(held.get(), ErrorKind::ActorDied);
+        assert_fails(held.get_timeout(SOON), ErrorKind::ActorDied);
         for call in &queued {
             assert_fails(call.get(), ErrorKind::ActorDied);
         }

@@ -6,7 +6,6 @@ use mobula::prelude::*;
 use mobula::{Error, context, get, put, wait};
 
 use crate::common::{Env, Latch, SOON, assert_fails};
-use crate::fixtures::add;
 
 /// Waits for other actors, and for itself.
 struct Node {
@@ -165,7 +164,8 @@ pub(crate) fn a_task_and_an_actor_that_wait_for_each_other_are_told_so(env: &Env
     let _running = env.start();
     let boss = Boss::remote();
     let error = assert_deadlock(boss.delegate.remote().get_timeout(SOON), &["report", "Boss.delegate"]);
-    assert_eq!(error.function(), Some("report"), "whose wait would have closed the circle");
+    // Whoever came to wait last was refused.
+    assert!(matches!(error.function(), Some("report" | "Boss.delegate")), "{error:?}");
     assert_eq!(boss.answer.remote().get().expect("it lives"), 1);
 }
 

@@ -302,7 +302,7 @@ macro_rules! behaviours_in {
                 very_many_async_actors_share_few_threads
                 values_move_without_being_serialised
                 a_borrowed_parameter_lies_where_the_object_does
-                sockets_and_timers_work_in_an_async_class
+                timers_work_in_an_async_class
                 what_needs_processes_says_that_it_is_unsupported
                 no_socket_is_opened
                 the_pool_grows_while_members_block_and_shrinks_after

@@ -43,17 +43,14 @@ fn parcel() -> Vec<u8> {
 
 pub(crate) fn beyond_the_bound_a_task_gets_queue_full(env: &Env) {
     #[remote]
-    fn send(post: ActorHandle<Post>) -> mobula::Result<(usize, Vec<ObjectRef<usize>>)> {
-        let sent: Vec<_> = (0..200).map(|_| post.take.remote(parcel())).collect();
-        // Those that were refused are there at once.
-        let refused: Vec<_> = sent.iter().filter_map(refusal).collect();
-        assert!(refused.iter().all(|kind| *kind == ErrorKind::QueueFull), "{refused:?}");
-        Ok((refused.len(), sent))
+    fn send(post: ActorHandle<Post>) -> Vec<ObjectRef<usize>> {
+        (0..200).map(|_| post.take.remote(parcel())).collect()
     }
     let _running = env.start_with(small_queue(env));
     let (post, latch) = (Post::remote(), Latch::new());
     let held = post.hold.remote(latch);
-    let (refused, sent) = send::remote(&post).get().expect("it is not blocked");
+    let sent = send::remote(&post).get().expect("it is not blocked");
+    let refused = refused(&sent);
     latch.open();
     held.get().expect("a call");
     // 4 MiB hold at most 64 of them, a few more while counts are on their way.
@@ -62,10 +59,12 @@ pub(crate) fn beyond_the_bound_a_task_gets_queue_full(env: &Env) {
     assert_eq!(taken + refused, 200);
 }
 
-/// How a ref has failed, if it is there.
-fn refusal<T: Send + Sync + Clone + 'static>(object: &ObjectRef<T>) -> Option<ErrorKind> {
-    let kind = object.get_timeout(Duration::ZERO).err()?.kind();
-    (kind != ErrorKind::Timeout).then_some(kind)
+/// How many were refused; those are there at once.
+fn refused(sent: &[ObjectRef<usize>]) -> usize {
+    let kinds = sent.iter().filter_map(|parcel| Some(parcel.get_timeout(Duration::ZERO).err()?.kind()));
+    let kinds: Vec<_> = kinds.filter(|kind| *kind != ErrorKind::Timeout).collect();
+    assert!(kinds.iter().all(|kind| *kind == ErrorKind::QueueFull), "{kinds:?}");
+    kinds.len()
 }
 
 pub(crate) fn beyond_the_bound_an_async_method_gets_queue_full(env: &Env) {
@@ -130,13 +129,13 @@ fn eventually_all(journal: Journal) -> bool {
 pub(crate) fn a_task_that_waits_for_its_cpu_counts_too(env: &Env) {
     let _running = env.start_with(small_queue(env).num_cpus(1.0));
     #[remote]
-    fn send(latch: Latch) -> (usize, Vec<ObjectRef<usize>>) {
-        let sent: Vec<_> = (0..200).map(|_| weigh::remote(latch, parcel())).collect();
-        (sent.iter().filter_map(refusal).count(), sent)
+    fn send(latch: Latch) -> Vec<ObjectRef<usize>> {
+        (0..200).map(|_| weigh::remote(latch, parcel())).collect()
     }
     let latch = Latch::new();
     let _open = latch.guard();
-    let (refused, sent) = send::remote(latch).get().expect("it is not blocked");
+    let sent = send::remote(latch).get().expect("it is not blocked");
+    let refused = refused(&sent);
     latch.open();
     assert!((120..=140).contains(&refused), "{refused} of 200 refused");
     assert_eq!(sent.iter().filter(|parcel| parcel.get().is_ok()).count() + refused, 200);
