@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mobula::prelude::*;
-use mobula::{Error, cancel, context, get, get_actor, get_timeout, is_initialized, kill, put, shutdown};
+use mobula::{Error, cancel, context, get, get_actor, get_timeout, is_initialized, kill, put};
 use serde::{Deserialize, Serialize};
 
 use common::{
     Env, Gauge, Journal, Latch, SOON, assert_fails, block_on, eventually, in_full, logged, of_this_process,
-    run, run_within,
+    run, run_within, runtime_threads,
 };
 
 /// A test of the table: alone in its process, with a session of its own.
@@ -29,6 +29,7 @@ macro_rules! faults {
 }
 
 faults! {
+    every_error_names_its_function
     wrong_option_values
     wrong_settings
     a_panic_in_a_function
@@ -192,6 +193,34 @@ impl Drop for Bomb {
 mod behaviours {
     use super::*;
 
+    pub(super) fn every_error_names_its_function(env: &Env) {
+        let _running = env.start();
+        let latch = Latch::new();
+        let _open = latch.guard();
+        let limited = Counter::options().max_pending_calls(1).remote();
+        let held = [limited.hold.remote(latch), limited.hold.remote(latch), limited.hold.remote(latch)];
+        let _named = Counter::options().name("it").remote();
+        let taken = Counter::options().name("it").remote();
+        let slow = hold::options().timeout(Duration::from_millis(20)).remote(latch, 1);
+        let cancelled = hold::remote(latch, 1);
+        cancel(&cancelled).expect("a session runs");
+        let errors = [
+            (ErrorKind::Timeout, "hold", slow.get().err()),
+            (ErrorKind::Cancelled, "hold", cancelled.get().err()),
+            (ErrorKind::InvalidOption, "add", add::options().num_cpus(-1.0).remote(1, 2).get().err()),
+            (ErrorKind::Infeasible, "add", add::options().num_cpus(99.0).remote(1, 2).get().err()),
+            (ErrorKind::Unsupported, "add", add::options().isolation("process").remote(1, 2).get().err()),
+            (ErrorKind::QueueFull, "Counter.hold", held[2].get().err()),
+            (ErrorKind::NameTaken, "Counter", taken.increment.remote().get().err()),
+        ];
+        for (kind, name, error) in errors {
+            let error = error.expect("it was to fail");
+            assert_eq!((error.kind(), error.function()), (kind, Some(name)), "{error:?}");
+            assert!(error.to_string().contains(name), "{error}");
+            assert!(error.attempt().is_some() && error.node().is_some(), "{error:?}");
+        }
+    }
+
     pub(super) fn wrong_option_values(env: &Env) {
         let _running = env.start_with(env.config().num_gpus(2.0));
         let task = add::options;
@@ -287,7 +316,8 @@ mod behaviours {
             assert!(error.location().is_some_and(|place| place.contains("faults.rs:")), "{error:?}");
         }
         // Members of the pool that have seen a panic go on as before.
-        let sums: Vec<_> = (0..100).map(|n| if n % 2 == 0 { divide::remote(n, 0) } else { add::remote(n, 0) }).collect();
+        let sums: Vec<_> =
+            (0..100).map(|n| if n % 2 == 0 { divide::remote(n, 0) } else { add::remote(n, 0) }).collect();
         for (n, sum) in (0..).zip(&sums) {
             assert_eq!(sum.get().ok(), (n % 2 == 1).then_some(n));
         }
@@ -451,11 +481,12 @@ mod behaviours {
             (0..3).map(move |_| Bomb(journal))
         }
         let _running = env.start_with(env.config().num_cpus(1.0));
-        // As an argument that is borrowed: dropped by the runtime, after the call.
+        // As an argument that is borrowed: dropped with the call, which fails by that.
         let journal = Journal::new();
-        assert_eq!(borrow::remote(Bomb(journal)).get().expect("the call itself is fine"), 0);
+        let error = error_of(&borrow::remote(Bomb(journal)));
+        assert_names(&error, ErrorKind::TaskPanicked, "borrow", 1, "in the drop of a value");
         journal.expect("dropped");
-        // As one that is owned: dropped by the function, which panics by that.
+        // As one that is owned: dropped by the function.
         let error = error_of(&own::remote(Bomb(journal)));
         assert_names(&error, ErrorKind::TaskPanicked, "own", 1, "in the drop of a value");
         // As a result that nobody wants.
@@ -550,7 +581,10 @@ mod behaviours {
             counter.increment.remote().get()
         }
         assert_eq!(error_of(&use_it::remote(&counter)).kind(), ErrorKind::ActorDied);
-        assert_eq!(error_of(&counter.increment.options().timeout(SOON).remote()).kind(), ErrorKind::ActorDied);
+        assert_eq!(
+            error_of(&counter.increment.options().timeout(SOON).remote()).kind(),
+            ErrorKind::ActorDied
+        );
         kill(&counter).expect("nothing happens");
     }
 
@@ -678,19 +712,16 @@ mod behaviours {
             let sum: i64 = get(&tasks).expect("tasks").into_iter().sum();
             assert_eq!((sum, get(&calls).expect("calls").last().copied()), (249_500, Some(500)));
             drop((counter, tasks, calls));
-            shutdown();
-            drop(running);
+            running.shut_down();
+            assert!(eventually(|| runtime_threads() == 0), "{} threads are left", runtime_threads());
             (of_this_process("Threads:"), of_this_process("VmRSS:"))
         }
         env.in_a_process_of_its_own(&[], || {
-            let (threads, memory) = round(env);
-            let mut last = (0, 0);
-            for _ in 1..100 {
-                last = round(env);
-            }
-            assert_eq!(last.0, threads, "threads as after the first");
+            let first = round(env);
+            let last = (1..100).map(|_| round(env)).last().expect("rounds");
+            assert_eq!(last.0, first.0, "threads as after the first");
             // What the allocator keeps for threads that have gone differs by a little.
-            assert!(last.1 < memory + (16 << 20), "{} bytes after the first, {} after the last", memory, last.1);
+            assert!(last.1 < first.1 + (8 << 20), "bytes after the first and the last: {first:?}, {last:?}");
         });
     }
 
@@ -962,9 +993,8 @@ mod behaviours {
         let _running = env.start();
         let journal = Journal::new();
         let end = Link { next: None, _end: Some(journal.at_drop("the last")) };
-        let first = (0..DEEP).fold(put(end).expect("put"), |next, _| {
-            put(Link { next: Some(next), _end: None }).expect("put")
-        });
+        let first = (0..DEEP)
+            .fold(put(end).expect("put"), |next, _| put(Link { next: Some(next), _end: None }).expect("put"));
         assert!(first.view().expect("there").next.is_some());
         drop(first);
         journal.expect("the last");
@@ -1051,7 +1081,10 @@ mod behaviours {
             (String::from_utf8_lossy(&program.stdout), String::from_utf8_lossy(&program.stderr));
         assert_eq!(said.trim(), "42", "up to the panic all is well: {errors}");
         assert!(!program.status.success(), "a panic ends the process: {}", program.status);
-        assert!(errors.contains("panic = \\\"abort\\\"") || errors.contains("panic = \"abort\""), "warned: {errors}");
+        assert!(
+            errors.contains("panic = \\\"abort\\\"") || errors.contains("panic = \"abort\""),
+            "warned: {errors}"
+        );
         assert!(errors.contains("nobody catches this"), "the panic is shown: {errors}");
     }
 }

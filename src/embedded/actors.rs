@@ -211,7 +211,14 @@ impl Embedded {
     }
 
     pub(super) fn kill(&self, actor: &Arc<ActorCore>) {
-        self.kill_for(actor, Error::new(ErrorKind::ActorDied, "it was killed"));
+        if actor.is_dead() {
+            return;
+        }
+        let error = Error::new(ErrorKind::ActorDied, "it was killed");
+        actor.doom(error.clone());
+        // Failed first: what returns because it sees the end must not look as if it had succeeded.
+        actor.fail_running(&actor.obituary());
+        self.kill_for(actor, error);
         actor.fail_running(&actor.obituary());
     }
 

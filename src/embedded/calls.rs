@@ -265,9 +265,9 @@ impl Embedded {
         let caller = object.head().caller().unwrap_or(CallerId::Driver(self.identity.job));
         let open = needs.is_empty();
         let queued = Queued { post, actor: keeps };
-        let before = lock(&self.lines).get(&actor.id()).and_then(|line| {
-            line.last(caller).map(|before| before.post.object.clone())
-        });
+        let before = lock(&self.lines)
+            .get(&actor.id())
+            .and_then(|line| line.last(caller).map(|before| before.post.object.clone()));
         self.note_wait(&object, needs.iter().cloned().chain(before).collect());
         self.with_line(&actor, |line| line.push(caller, sequence, queued, open));
         if !open {

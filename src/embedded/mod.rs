@@ -76,6 +76,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How long the last thread that could run anything looks for another before it gives up.
+const PATIENCE: Duration = Duration::from_millis(500);
+const NAP: Duration = Duration::from_millis(1);
+
 impl Embedded {
     /// Starts a session's threads.
     pub(crate) fn start(settings: Settings, job: JobId) -> Result<Arc<Self>> {
@@ -163,16 +167,12 @@ impl Runtime for Embedded {
         if !pause.blocks {
             return Ok(token);
         }
-        if pause.base.station == Station::Pool && !self.pool.block() {
-            lock(&self.waits).leave(&call, token);
-            if !self.run_awaited(pause) {
-                let text = format!(
-                    "all {} threads wait for each other; nest less deeply or await less",
-                    self.stage.threads().max()
-                );
-                return Err(Error::new(ErrorKind::TooManyThreads, text));
+        if pause.base.station == Station::Pool {
+            let waits = self.enter_wait(pause);
+            if !matches!(waits, Ok(true)) {
+                lock(&self.waits).leave(&call, token);
+                return waits.map(|_| 0);
             }
-            return Ok(0);
         }
         if let Some(lease) = &pause.base.lease {
             self.ledger.lend(self, lease);
@@ -235,18 +235,34 @@ impl Runtime for Embedded {
 }
 
 impl Embedded {
-    /// No thread is left: runs what is awaited, or else what stands before it, on the waiter's own
-    /// thread, if it can.
-    fn run_awaited(&self, pause: &Pause<'_>) -> bool {
+    /// Lets others have a pool member's place. Where that would leave no thread at all, runs what is
+    /// awaited, or else what stands before it, on the waiter's own thread: `false` once it is there.
+    fn enter_wait(&self, pause: &Pause<'_>) -> Result<bool> {
         let is_there =
             || pause.on.iter().filter(|object| object.head().is_complete()).count() >= pause.needed;
-        while !is_there() {
-            let mut waiting = pause.on.iter().filter(|object| !object.head().is_complete());
-            if !waiting.any(|object| self.pool.run_inline(object)) && !self.pool.run_next_inline() {
-                return is_there();
+        let mut patience = PATIENCE;
+        loop {
+            if self.pool.block() {
+                return Ok(true);
             }
+            if is_there() {
+                return Ok(false);
+            }
+            let mut waiting = pause.on.iter().filter(|object| !object.head().is_complete());
+            if waiting.any(|object| self.pool.run_inline(object)) || self.pool.run_next_inline() {
+                continue;
+            }
+            // A thread whose wait has just ended may not have said so yet.
+            if patience == Duration::ZERO {
+                let text = format!(
+                    "all {} threads wait for each other; nest less deeply or await less",
+                    self.stage.threads().max()
+                );
+                return Err(Error::new(ErrorKind::TooManyThreads, text));
+            }
+            std::thread::sleep(NAP);
+            patience = patience.saturating_sub(NAP);
         }
-        true
     }
 }
 

@@ -170,7 +170,8 @@ impl Handler<Wake> for AsyncHost {
     fn handle(&mut self, _: Wake, ctx: &mut Context<Self>) {
         self.0.inbox.is_scheduled.store(false, Ordering::Release);
         self.0.drain(BATCH);
-        if !self.0.inbox.lock().is_empty() {
+        let is_leaving = self.0.actor.death().is_some() && !self.0.has_ended.get();
+        if !is_leaving && !self.0.inbox.lock().is_empty() {
             self.0.inbox.is_scheduled.store(true, Ordering::Release);
             ctx.notify(Wake);
         }

@@ -464,6 +464,10 @@ impl Hand {
             let Some((error, again)) = crash else {
                 drop(progress);
                 self.shared.changed.notify_all();
+                if self.actor.death().is_some() {
+                    // It called `exit_actor`: the host, which may sleep, looks.
+                    self.actor.post(Letter::Begin);
+                }
                 continue;
             };
             progress.crash.get_or_insert(error.clone());

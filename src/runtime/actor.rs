@@ -172,6 +172,11 @@ impl ActorCore {
         self.death.get()
     }
 
+    /// Says why the actor is about to end; the first cause stays.
+    pub(crate) fn doom(&self, error: Error) {
+        let _ = self.death.set(error);
+    }
+
     /// Ends the actor for good: what is queued or comes later fails with `error`. The first cause stays.
     pub(crate) fn die(&self, error: Error) {
         let _ = self.death.set(error);
@@ -227,7 +232,6 @@ impl ActorCore {
     pub(crate) fn exit(&self, with: &Arc<dyn Object>) {
         if self.death.set(Error::new(ErrorKind::ActorDied, "it called exit_actor")).is_ok() {
             self.exiting.store(address(with), Ordering::Release);
-            self.mailbox.post(Letter::Begin);
         }
     }
 

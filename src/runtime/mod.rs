@@ -306,7 +306,10 @@ pub(crate) fn back_pressure(runtime: &Arc<dyn Runtime>, to_actor: bool) -> Resul
             let text = format!("{queued} bytes of calls are queued, more than {limit}");
             return Err(Error::new(ErrorKind::QueueFull, text));
         }
-        if to_actor && queued >= SLOW_DOWN_BYTES && with_frame(|frame| frame.base().station != Station::Arbiter) {
+        if to_actor
+            && queued >= SLOW_DOWN_BYTES
+            && with_frame(|frame| frame.base().station != Station::Arbiter)
+        {
             Meter::wait(SLOW_DOWN);
         }
         return Ok(());

@@ -160,6 +160,22 @@ pub(crate) fn running_calls_are_told_and_have_a_grace(env: &Env) {
     drop((task, method, endless));
 }
 
+pub(crate) fn an_end_with_nothing_running_waits_for_nobody(env: &Env) {
+    // A grace that the watchdog would not wait for.
+    for round in 0..40 {
+        let running = env.start_with(env.config().shutdown_grace(Duration::from_secs(600)));
+        for kind in Kind::ALL {
+            let subject = kind.make(Journal::new(), "it");
+            if round % 2 == 0 {
+                subject.note.remote("x").get().expect("a call");
+            }
+        }
+        drop(add::remote(1, 2));
+        drop(Counter::remote(add::remote(1, 2)));
+        running.shut_down();
+    }
+}
+
 pub(crate) fn states_are_dropped_at_the_end(env: &Env) {
     let running = env.start();
     let journal = Journal::new();
