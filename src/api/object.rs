@@ -294,7 +294,8 @@ fn pause(
     let base = with_frame(|frame| frame.base().clone());
     let blocks = base.station == Station::Pool;
     let pause = Pause { call, base: &base, on, needed: on.len(), blocks };
-    runtime::with_current(|runtime| tell(runtime, &pause)).unwrap_or_else(|| Err(runtime::ended()))?
+    let told = runtime::with_current(|runtime| tell(runtime, &pause));
+    told.unwrap_or_else(|| Err(runtime::ended()))?.map_err(|error| call.head().placed(error))
 }
 
 impl<T: Clone + Send + Sync + 'static> Future for ObjectFuture<T> {

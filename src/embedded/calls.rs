@@ -173,6 +173,9 @@ impl Embedded {
         }
         let over = || Error::new(ErrorKind::Cancelled, "the call that made it was cancelled");
         object.cancel(&parent.error().cloned().unwrap_or_else(over));
+        if self.ending.load(Ordering::Acquire) {
+            crate::runtime::refused();
+        }
         false
     }
 

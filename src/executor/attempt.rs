@@ -30,7 +30,8 @@ pub(crate) fn install_hook() {
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if GUARDED.try_with(Cell::get).unwrap_or(false) {
+            // A process that aborts has no error left to tell of it.
+            if !cfg!(panic = "abort") && GUARDED.try_with(Cell::get).unwrap_or(false) {
                 let place = info.location().map(ToString::to_string);
                 let _ = PLACE.try_with(|cell| *cell.borrow_mut() = place);
             } else {

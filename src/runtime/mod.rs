@@ -289,7 +289,7 @@ pub(crate) fn stillborn(creation: &Creation, error: Error) -> ActorRef {
 const SLOW_DOWN: Duration = Duration::from_millis(1);
 /// Queued bytes from which calls of tasks to actors slow down: producers that outrun their consumer
 /// would otherwise fill memory long before the limit proper.
-const SLOW_DOWN_BYTES: usize = 64 * 1024 * 1024;
+const SLOW_DOWN_BYTES: usize = 8 * 1024 * 1024;
 
 /// Holds a caller back while too much is queued: a thread that is no task blocks; in a task the call
 /// fails, and calls to actors slow down well before that.

@@ -108,7 +108,7 @@ pub(crate) fn wait_on(
     let on = on();
     let pause = Pause { call: &call, base: &base, on: &on, needed, blocks: true };
     let runtime = with_current(Arc::clone).unwrap_or_else(|| Err(ended()))?;
-    let token = runtime.pause(&pause)?;
+    let token = runtime.pause(&pause).map_err(|error| call.head().placed(error))?;
     let result = park(objects, wanted, Some(&call));
     runtime.resume(&pause, token);
     result

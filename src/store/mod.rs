@@ -16,6 +16,7 @@
 //! - its value is written once, by who claimed it, before the state says so;
 //! - a call's result is seen only after the call has put its arguments away;
 //! - its value is read only through a counted ref, and moved out only by the last of them;
+//! - an error always says in which call it arose;
 //! - nobody is called back while a lock is held, and a callback never recurses into another;
 //! - an entry in the [`Table`] exists only for slots whose id somebody asked for.
 //!

@@ -16,7 +16,7 @@ use super::meter::{charge, settle};
 use super::notify::{Waiter, defer_drop, notify};
 use super::table::Table;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ActorId, CallerId, ObjectId, WorkerId};
+use crate::id::{ActorId, CallerId, NodeId, ObjectId, WorkerId};
 use crate::spec::{Definition, Retry};
 
 /// A future that stays on its thread.
@@ -148,6 +148,8 @@ pub(crate) struct Head {
     flags: AtomicU8,
     /// Counted refs. Only who holds the last one may move the value out.
     users: AtomicU32,
+    /// The attempt that runs, or ran last; 0 before the first.
+    attempt: AtomicU32,
     /// What the call occupies while queued; 0 where there is no call.
     bytes: u32,
     definition: &'static Definition,
@@ -239,6 +241,12 @@ impl Head {
     /// Says whose constructor this is.
     pub(crate) fn set_actor(&self, actor: ActorId) {
         let _ = self.actor.set(actor);
+    }
+
+    /// An error that nobody has said the place of arose here.
+    pub(crate) fn placed(&self, error: Error) -> Error {
+        let attempt = self.attempt.load(Ordering::Relaxed).max(1);
+        error.at(self.definition.name, NodeId(0), attempt)
     }
 
     /// Who made the call.
@@ -419,6 +427,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
     /// As `complete`; `never_started` follows if the job now belongs to the caller, before anyone is told.
     fn complete_then(&self, result: Result<T>, never_started: impl FnOnce()) -> bool {
         let state = if result.is_ok() { READY } else { FAILED };
+        let result = result.map_err(|error| self.head.placed(error));
         if let Err(late) = self.claim(result) {
             defer_drop(late);
             return false;
@@ -465,6 +474,8 @@ impl Started {
 
     /// Runs the code once. Arguments are kept for another attempt unless this is the `last`.
     pub(crate) fn attempt(&mut self, seat: Seat<'_>, last: bool) -> Progress {
+        let attempt = &self.object.head().attempt;
+        attempt.store(attempt.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         // SAFETY: `start` made this, after it alone set `STARTED`; `&mut self` keeps others out.
         unsafe { self.object.attempt(&self.object, seat, last) }
     }
@@ -591,6 +602,7 @@ impl Head {
             state: AtomicU8::new(state),
             flags: AtomicU8::new(0),
             users: AtomicU32::new(0),
+            attempt: AtomicU32::new(0),
             definition,
             actor: OnceLock::new(),
             caller: None,

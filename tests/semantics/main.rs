@@ -317,6 +317,7 @@ macro_rules! behaviours_in {
                 what_was_there_before_the_end_can_still_be_read
                 queued_calls_get_shutdown
                 running_calls_are_told_and_have_a_grace
+                an_end_with_nothing_running_waits_for_nobody
                 states_are_dropped_at_the_end
                 sessions_follow_each_other_and_share_nothing
                 settings_come_from_the_environment_unless_they_are_made
