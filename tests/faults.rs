@@ -37,7 +37,10 @@ faults! {
     a_panic_in_a_method
     a_panic_in_an_async_method_with_others_overlapping
     a_panic_in_the_drop_of_a_state
-    a_panic_in_the_drop_of_a_value
+    a_panic_in_the_drop_of_an_argument
+    a_panic_in_the_drop_of_an_argument_of_a_cancelled_call
+    a_panic_in_the_drop_of_a_result
+    a_panic_in_the_drop_of_a_streams_item
     err_from_a_constructor
     an_actor_that_dies_with_calls_queued
     a_handle_to_a_dead_actor
@@ -463,53 +466,99 @@ mod behaviours {
         assert_eq!(add::remote(1, 2).get().expect("nobody else is harmed"), 3);
     }
 
-    pub(super) fn a_panic_in_the_drop_of_a_value(env: &Env) {
-        #[remote]
-        fn borrow(bomb: &Bomb) -> usize {
-            bomb.0.notes().len()
-        }
-        #[remote]
-        fn own(bomb: Bomb) -> usize {
-            bomb.0.notes().len()
-        }
-        #[remote]
-        fn make(journal: Journal) -> Bomb {
-            Bomb(journal)
-        }
-        #[remote]
-        fn make_many(journal: Journal) -> impl Iterator<Item = Bomb> {
-            (0..3).map(move |_| Bomb(journal))
-        }
-        let _running = env.start_with(env.config().num_cpus(1.0));
-        // As an argument that is borrowed: dropped with the call, which fails by that.
-        let journal = Journal::new();
-        let error = error_of(&borrow::remote(Bomb(journal)));
-        assert_names(&error, ErrorKind::TaskPanicked, "borrow", 1, "in the drop of a value");
-        journal.expect("dropped");
-        // As one that is owned: dropped by the function.
-        let error = error_of(&own::remote(Bomb(journal)));
-        assert_names(&error, ErrorKind::TaskPanicked, "own", 1, "in the drop of a value");
-        // As a result that nobody wants.
-        let journal = Journal::new();
-        drop(make::remote(journal));
-        journal.expect("dropped");
-        // In a stream that nobody reads.
-        let journal = Journal::new();
-        drop(make_many::remote(journal));
-        assert!(mobula::testing::leftovers().is_empty());
-        // Whoever is told of the end of something does not get its panic.
-        let journal = Journal::new();
-        let latch = Latch::new();
-        let waiting = borrow_late::remote(Bomb(journal), hold::remote(latch, 1));
-        cancel(&waiting).expect("a session runs");
-        journal.expect("dropped");
-        latch.open();
-        assert_eq!(add::remote(1, 2).get().expect("the only member goes on"), 3);
+    #[remote]
+    fn borrow(bomb: &Bomb, number: i64) -> usize {
+        bomb.0.notes().len() + usize::from(number == 0)
     }
 
     #[remote]
-    fn borrow_late(bomb: &Bomb, number: i64) -> i64 {
-        number + i64::try_from(bomb.0.notes().len()).unwrap_or(0)
+    fn own(bomb: Bomb) -> usize {
+        bomb.0.notes().len()
+    }
+
+    #[remote]
+    fn make(journal: Journal) -> Bomb {
+        Bomb(journal)
+    }
+
+    pub(super) fn a_panic_in_the_drop_of_an_argument(env: &Env) {
+        let _running = env.start_with(env.config().num_cpus(1.0));
+        let journal = Journal::new();
+        // One that is borrowed is dropped with the call, one that is owned by the function.
+        let error = error_of(&borrow::remote(Bomb(journal), 1));
+        assert_names(&error, ErrorKind::TaskPanicked, "borrow", 1, "in the drop of a value");
+        let error = error_of(&own::remote(Bomb(journal)));
+        assert_names(&error, ErrorKind::TaskPanicked, "own", 1, "in the drop of a value");
+        journal.expect_count(2);
+        // One that is in the store is dropped with its last ref, wherever that is.
+        let stored = put(Bomb(journal)).expect("put");
+        let sizes: Vec<_> = (0..10).map(|_| borrow::remote(&stored, 1)).collect();
+        assert_eq!(get(&sizes).expect("it is borrowed"), [2; 10]);
+        std::thread::spawn(move || drop(stored)).join().expect_err("here that is this thread's own");
+        journal.expect_count(3);
+        assert_eq!(add::remote(1, 2).get().expect("the only member goes on"), 3);
+    }
+
+    pub(super) fn a_panic_in_the_drop_of_an_argument_of_a_cancelled_call(env: &Env) {
+        let _running = env.start_with(env.config().num_cpus(1.0));
+        let (journal, latch) = (Journal::new(), Latch::new());
+        let held = hold::remote(latch, 1);
+        let waiting =
+            [borrow::remote(Bomb(journal), &held), borrow::remote(Bomb(journal), parse::remote("x"))];
+        // Whoever cancels is told nothing of it, nor who fails it for another reason.
+        cancel(&waiting[0]).expect("a session runs");
+        assert_fails(waiting[0].get(), ErrorKind::Cancelled);
+        latch.open();
+        assert_fails(waiting[1].get(), ErrorKind::TaskFailed);
+        journal.expect_count(2);
+        assert_eq!(add::remote(1, 2).get().expect("the only member goes on"), 3);
+    }
+
+    pub(super) fn a_panic_in_the_drop_of_a_result(env: &Env) {
+        let _running = env.start_with(env.config().num_cpus(1.0));
+        // Nobody wants it when it comes.
+        let journal = Journal::new();
+        for n in 1..=5 {
+            drop(make::remote(journal));
+            journal.expect_count(n);
+        }
+        assert_eq!(add::remote(1, 2).get().expect("the only member goes on"), 3);
+        // It comes too late.
+        let (journal, latch) = (Journal::new(), Latch::new());
+        #[remote]
+        fn make_late(journal: Journal, latch: Latch) -> Bomb {
+            journal.note("runs");
+            latch.wait();
+            Bomb(journal)
+        }
+        let late = make_late::remote(journal, latch);
+        journal.expect("runs");
+        cancel(&late).expect("a session runs");
+        latch.open();
+        journal.expect("dropped");
+        assert_eq!(add::remote(1, 2).get().expect("the only member goes on"), 3);
+    }
+
+    pub(super) fn a_panic_in_the_drop_of_a_streams_item(env: &Env) {
+        #[remote]
+        fn make_many(journal: Journal, latch: Latch) -> impl Iterator<Item = Bomb> {
+            (0..3).map(move |n| {
+                if n == 2 {
+                    journal.note("makes the last");
+                    latch.wait();
+                }
+                Bomb(journal)
+            })
+        }
+        let _running = env.start_with(env.config().num_cpus(1.0));
+        let (journal, latch) = (Journal::new(), Latch::new());
+        let stream = make_many::remote(journal, latch);
+        journal.expect("makes the last");
+        // Two lie there, which are dropped here; the last one is dropped where it is made.
+        std::thread::spawn(move || drop(stream)).join().expect_err("here that is this thread's own");
+        latch.open();
+        journal.expect_count(4);
+        assert_eq!(add::remote(1, 2).get().expect("the only member goes on"), 3);
     }
 
     pub(super) fn err_from_a_constructor(env: &Env) {

@@ -174,12 +174,12 @@ impl ActorCore {
 
     /// Says why the actor is about to end; the first cause stays.
     pub(crate) fn doom(&self, error: Error) {
-        let _ = self.death.set(error);
+        let _ = self.death.set(self.ready.head().placed(error));
     }
 
     /// Ends the actor for good: what is queued or comes later fails with `error`. The first cause stays.
     pub(crate) fn die(&self, error: Error) {
-        let _ = self.death.set(error);
+        self.doom(error);
         self.is_dead.store(true, Ordering::SeqCst);
         self.ready.fail(self.obituary());
         self.answer_dead();

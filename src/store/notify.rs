@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 /// Somebody who waits for objects.
@@ -78,7 +79,7 @@ pub(crate) fn defer_drop<T: 'static>(value: T) {
         return;
     }
     // On a thread that is ending, its locals are gone: drop in place then.
-    let Ok(depth) = DROP_DEPTH.try_with(Cell::get) else { return drop(value) };
+    let Ok(depth) = DROP_DEPTH.try_with(Cell::get) else { return drop_caught(value) };
     if depth >= DROP_DEPTH_MAX {
         let mut value = Some(value);
         let _ = DROPS.try_with(|drops| {
@@ -90,13 +91,20 @@ pub(crate) fn defer_drop<T: 'static>(value: T) {
     }
     let inside = Depth(depth);
     let _ = DROP_DEPTH.try_with(|cell| cell.set(depth + 1));
-    drop(value);
+    drop_caught(value);
     if depth == 0 {
         while let Ok(Some(next)) = DROPS.try_with(|drops| drops.borrow_mut().pop()) {
-            drop(next);
+            drop_caught(next);
         }
     }
     drop(inside);
+}
+
+/// A value may be dropped on any thread that held it last, which its panic must not end.
+fn drop_caught<T>(value: T) {
+    if panic::catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
+        tracing::warn!(target: "mobula", "a panic while a `{}` was dropped", std::any::type_name::<T>());
+    }
 }
 
 struct Depth(usize);

@@ -199,7 +199,7 @@ pub(crate) trait Of<T: 'static>: Object {
 }
 
 /// A call and its result in one piece of memory.
-struct Call<T: 'static, J> {
+struct Call<T: 'static, J: 'static> {
     slot: Slot<T>,
     job: UnsafeCell<Option<J>>,
 }
@@ -588,11 +588,9 @@ impl<T: Send + Sync + 'static, J: Job> Of<T> for Call<T, J> {
     }
 }
 
-impl<T: 'static, J> Drop for Call<T, J> {
+impl<T: 'static, J: 'static> Drop for Call<T, J> {
     fn drop(&mut self) {
-        // Not `defer_drop`, which needs `J: 'static` said here: a job is dropped early unless nobody
-        // could start it any more, and then its arguments are all that is left of it.
-        drop(self.job.get_mut().take());
+        defer_drop(self.job.get_mut().take());
     }
 }
 
