@@ -9,6 +9,7 @@ use actix_rt::{Arbiter, ArbiterHandle, System};
 
 use super::threads::{Permit, Threads};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::catch_drops;
 
 type Body = Box<dyn FnOnce() + Send>;
 
@@ -128,6 +129,7 @@ impl Stage {
 
     pub(crate) fn hire_with(&self, permit: Permit, name: String, body: impl FnOnce() + Send + 'static) {
         let body = move || {
+            catch_drops();
             body();
             drop(permit);
         };

@@ -28,7 +28,7 @@ use mobula::{Config, Error, ErrorKind, Session};
 use serde::{Deserialize, Serialize};
 
 /// How long a test may take before the process is aborted with its name.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long something may take that has nothing to wait for.
 pub(crate) const SOON: Duration = Duration::from_secs(15);
 /// Which test of this binary a child process is to run in full.

@@ -99,12 +99,13 @@ pub(crate) fn a_taken_name_fails_every_call_of_the_second(env: &Env) {
 
 pub(crate) fn a_name_is_free_when_its_actor_has_ended(env: &Env) {
     let _running = env.start();
-    let ends: [(&str, fn(ActorHandle<Counter>)); 2] =
-        [("one", drop), ("two", |first| kill(&first).expect("a session runs"))];
-    for (name, end) in ends {
+    for (name, is_killed) in [("one", false), ("two", true)] {
         let first = Counter::options().name(name).remote(1);
         first.ready().get().expect("it is built");
-        end(first);
+        if is_killed {
+            kill(&first).expect("a session runs");
+        }
+        drop(first);
         let second = || {
             let second = Counter::options().name(name).remote(2);
             second.value.remote().get().is_ok_and(|value| value == 2)

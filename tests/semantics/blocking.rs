@@ -214,7 +214,7 @@ fn refusals(there: &ObjectRef<i64>) -> usize {
         there.view().map(drop),
         there.clone().into_inner().map(drop),
         get(there).map(drop),
-        get(&[there.clone()]).map(drop),
+        get(std::slice::from_ref(there)).map(drop),
         get_timeout(there, second).map(drop),
         wait(vec![there.clone()], 1, Some(second)).map(drop),
         as_completed(vec![there.clone()]).next().expect("one ref").into_inner().map(drop),

@@ -67,13 +67,10 @@ pub(crate) fn async_work_is_dropped_at_its_next_await(env: &Env) {
     }
     let _running = env.start();
     let patient = Patient::remote();
-    let starts: [fn(&ActorHandle<Patient>, Journal, Latch) -> ObjectRef<()>; 2] = [
-        |_, journal, latch| wait::remote(journal, latch),
-        |patient, journal, latch| patient.wait.remote(journal, latch),
-    ];
-    for start in starts {
+    for is_method in [false, true] {
         let (journal, never) = (Journal::new(), Latch::new());
-        let waiting = start(&patient, journal, never);
+        let call = &patient.wait;
+        let waiting = if is_method { call.remote(journal, never) } else { wait::remote(journal, never) };
         journal.expect("waits");
         cancel(&waiting).expect("a session runs");
         assert_fails(waiting.get(), ErrorKind::Cancelled);
@@ -287,7 +284,7 @@ pub(crate) fn a_child_can_shorten_its_deadline_and_not_lengthen_it(env: &Env) {
         let shorter = loop_until_told::options().timeout(SHORT).remote(journal, "shorter");
         let first = shorter.get().map_err(|error| error.kind());
         journal.note(format!("{first:?}"));
-        let longer = loop_until_told::options().timeout(Duration::from_secs(600)).remote(journal, "longer");
+        let longer = loop_until_told::options().timeout(Duration::from_mins(10)).remote(journal, "longer");
         format!("{:?}", longer.get().map_err(|error| error.kind()))
     }
     let _running = env.start();

@@ -80,6 +80,13 @@ impl AsyncNode {
     }
 }
 
+/// Ends actors that hold each other.
+fn end_all<C: mobula::Class>(ring: &[ActorHandle<C>]) {
+    for node in ring {
+        mobula::kill(node).expect("a session runs");
+    }
+}
+
 fn assert_deadlock<T: std::fmt::Debug>(end: mobula::Result<T>, names: &[&str]) -> Error {
     let error = assert_fails(end, ErrorKind::Deadlock);
     for name in names {
@@ -109,7 +116,7 @@ pub(crate) fn actors_that_wait_for_each_other_are_told_so(env: &Env) {
         assert_eq!(ring[0].ask.remote(length - 1).get().expect("not quite around"), length - 1);
         assert_deadlock(ring[0].ask.remote(length).get_timeout(SOON), &["Node.ask"]);
         assert_eq!(ring[1].ask.remote(length - 1).get().expect("they live"), length - 1);
-        ring.iter().for_each(|node| mobula::kill(node).expect("a session runs"));
+        end_all(&ring);
     }
 }
 
@@ -123,7 +130,7 @@ pub(crate) fn async_actors_that_wait_for_each_other_are_told_so(env: &Env) {
         assert_eq!(ring[0].ask.remote(length - 1).get().expect("not quite around"), length - 1);
         assert_deadlock(ring[0].ask.remote(length).get_timeout(SOON), &["AsyncNode.ask"]);
         assert_eq!(ring[0].ask.remote(0).get().expect("they live"), 0);
-        ring.iter().for_each(|node| mobula::kill(node).expect("a session runs"));
+        end_all(&ring);
     }
 }
 
@@ -140,7 +147,7 @@ pub(crate) fn calls_that_may_overlap_are_no_deadlock(env: &Env) {
     ring[0].connect.remote(&ring[1]).get().expect("connected");
     ring[1].connect.remote(&ring[0]).get().expect("connected");
     assert_eq!(ring[0].look.remote(20).get().expect("around ten times"), 20);
-    ring.iter().for_each(|node| mobula::kill(node).expect("a session runs"));
+    end_all(&ring);
 }
 
 pub(crate) fn a_task_and_an_actor_that_wait_for_each_other_are_told_so(env: &Env) {
@@ -306,9 +313,7 @@ pub(crate) fn a_wait_with_a_way_out_is_no_deadlock(env: &Env) {
     // A ring of tasks that wait for each other's actors, without a circle.
     let waits: Vec<_> = (0..20).map(|_| left.answer.remote()).collect();
     assert_eq!(get(&waits).expect("answers"), [1; 20]);
-    for node in [left, right] {
-        mobula::kill(&node).expect("a session runs");
-    }
+    end_all(&[left, right]);
 }
 
 pub(crate) fn two_that_ask_each_other_at_once_are_not_both_left_waiting(env: &Env) {
@@ -326,9 +331,7 @@ pub(crate) fn two_that_ask_each_other_at_once_are_not_both_left_waiting(env: &En
             }
         }
     }
-    for node in [left, right] {
-        mobula::kill(&node).expect("a session runs");
-    }
+    end_all(&[left, right]);
 }
 
 pub(crate) fn an_argument_that_waits_for_its_own_caller_can_wait(env: &Env) {

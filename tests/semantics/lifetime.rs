@@ -97,7 +97,7 @@ pub(crate) fn an_actor_lives_while_it_is_a_result_that_was_read(env: &Env) {
 pub(crate) fn an_actor_lives_while_it_is_a_result_that_is_never_read(env: &Env) {
     for_each_kind(env, |subject, journal| {
         let result = hand_out::remote(subject);
-        mobula::wait(&[result.clone()], 1, None).expect("it is there");
+        mobula::wait([result.clone()], 1, None).expect("it is there");
         assert_lives(journal);
         drop(result);
     });

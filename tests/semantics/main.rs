@@ -3,6 +3,16 @@
 //! Each behaviour is written once; [`suite`] makes it a test for each environment. This file is the table
 //! of contents, by the rules of the contract; a behaviour that is missing here is dead code and a warning.
 
+#![allow(
+    clippy::unused_self,
+    clippy::unused_async,
+    clippy::needless_pass_by_value,
+    clippy::needless_borrows_for_generic_args,
+    clippy::redundant_closure,
+    clippy::items_after_statements,
+    reason = "remote items as users write them, next to the call that needs them"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod fixtures;

@@ -163,7 +163,7 @@ pub(crate) fn running_calls_are_told_and_have_a_grace(env: &Env) {
 pub(crate) fn an_end_with_nothing_running_waits_for_nobody(env: &Env) {
     // A grace that the watchdog would not wait for.
     for round in 0..40 {
-        let running = env.start_with(env.config().shutdown_grace(Duration::from_secs(600)));
+        let running = env.start_with(env.config().shutdown_grace(Duration::from_mins(10)));
         for kind in Kind::ALL {
             let subject = kind.make(Journal::new(), "it");
             if round % 2 == 0 {
@@ -198,7 +198,8 @@ pub(crate) fn sessions_follow_each_other_and_share_nothing(env: &Env) {
         let counter = Counter::options().name("the one").detached().remote(0);
         let calls: Vec<_> = (0..20).map(|_| counter.increment.remote()).collect();
         assert_eq!(get(&calls).expect("calls").last(), Some(&20));
-        assert_eq!(cluster_resources().expect("one")["CPU"], f64::from(round % 3 + 1));
+        let cpus = cluster_resources().expect("a session runs")["CPU"];
+        assert!((cpus - f64::from(round % 3 + 1)).abs() < f64::EPSILON, "{cpus}");
         drop(counter);
         running.shut_down();
     }
