@@ -4,6 +4,9 @@
 //! below the one before, and ends: what still runs when the session ends is told so and left behind. The
 //! tasks send faster than the actor counts, so they are slowed down, and memory stays bounded.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use mobula::prelude::*;
 
 /// Counts how often it was told to.
@@ -44,6 +47,7 @@ fn main() -> mobula::Result<()> {
         count_for_ever::remote(&counter);
     }
     for _ in 0..10 {
+        sleep(Duration::from_millis(20));
         println!("{}", counter.get_counter.remote().get()?);
     }
     Ok(())

@@ -81,7 +81,7 @@ fn actor_handles() {
     let said = plain("actor_handles");
     said.assert_lines(&["#"; 10]);
     let values: Vec<u64> = said.stdout.lines().map(|line| line.parse().expect("a number")).collect();
-    assert!(values.is_sorted() && values[0] < values[9], "{values:?}");
+    assert!(values.is_sorted(), "{values:?}");
     assert_eq!(said.stderr, "");
 }
 

@@ -24,6 +24,7 @@
 //!    no restart is left every further call gets `ActorDied` with the cause. Tasks are tried again after
 //!    `Err` or panic with `retry_on_error`, `max_retries` times. A failure that nobody read is logged.
 //!    With `panic = "abort"` in the profile nothing of this is possible; [`init`] warns of it.
+//!    So is a panic in the `Drop` of a value in the store, which goes no further.
 //! 7. **Resources** are counted, not measured. A task takes one CPU, an actor none while it lives. What
 //!    could never be had fails with `Infeasible` at once.
 //! 8. **Cancel and deadlines.** [`cancel`] and `timeout` tell the caller at once. Children are cancelled

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{Embedded, lock};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
-use crate::store::{Object, catch_drops};
+use crate::store::Object;
 
 /// How often long waits are looked for, and cancelled claims swept.
 const LOOK: Duration = Duration::from_millis(500);
@@ -103,7 +103,6 @@ impl Timer {
 }
 
 fn serve(shared: &Shared, clock: &dyn Clock, host: &Weak<Embedded>) {
-    catch_drops();
     let mut look = clock.now() + LOOK;
     let mut state = lock(&shared.state);
     while !state.has_ended {

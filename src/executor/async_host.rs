@@ -27,9 +27,7 @@ use super::{Blueprint, Desk, Stage};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::{self, ActorCore, Base, Frame, Letter, Mailbox, Station};
 use crate::spec::Retry;
-use crate::store::{
-    Built, Listener, LocalFuture, Object, Progress, Seat, Started, Waiter, catch_drops, start,
-};
+use crate::store::{Built, Listener, LocalFuture, Object, Progress, Seat, Started, Waiter, start};
 
 /// Letters taken at one go, before other actors of the arbiter have their turn.
 const BATCH: usize = 64;
@@ -263,7 +261,6 @@ impl Host {
     }
 
     fn begin(&self) {
-        catch_drops();
         if let Err(death) = self.construct() {
             self.end(death);
         }

@@ -9,7 +9,6 @@ use actix_rt::{Arbiter, ArbiterHandle, System};
 
 use super::threads::{Permit, Threads};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::catch_drops;
 
 type Body = Box<dyn FnOnce() + Send>;
 
@@ -129,7 +128,6 @@ impl Stage {
 
     pub(crate) fn hire_with(&self, permit: Permit, name: String, body: impl FnOnce() + Send + 'static) {
         let body = move || {
-            catch_drops();
             body();
             drop(permit);
         };

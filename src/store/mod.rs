@@ -31,7 +31,7 @@ mod slot;
 mod table;
 
 pub(crate) use meter::Meter;
-pub(crate) use notify::{Listener, Waiter, catch_drops};
+pub(crate) use notify::{Listener, Waiter};
 pub use slot::LocalFuture;
 pub(crate) use slot::{Built, Counted, Job, Object, Of, Progress, Seat, Slot, Started, call, live, start};
 pub(crate) use table::Table;

@@ -30,7 +30,6 @@ thread_local! {
     static NOTICES: RefCell<Option<Vec<Notice>>> = const { RefCell::new(None) };
     static DROPS: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
     static DROP_DEPTH: Cell<usize> = const { Cell::new(0) };
-    static CATCHES: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Tells the waiters of one object, in the order in which they came.
@@ -101,26 +100,9 @@ pub(crate) fn defer_drop<T: 'static>(value: T) {
     drop(inside);
 }
 
-/// From now on a panic in the drop of a value on this thread is logged and goes no further: the thread
-/// is one of ours, which merely held the value last. Elsewhere it is the user's own.
-pub(crate) fn catch_drops() {
-    let _ = CATCHES.try_with(|catches| catches.set(true));
-}
-
-/// As [`defer_drop`], on behalf of somebody who did not ask for it, such as who cancels a call: a panic
-/// is logged and goes no further, whatever thread this is.
-pub(crate) fn drop_for_others<T: 'static>(value: T) {
-    let before = CATCHES.try_with(|catches| catches.replace(true));
-    defer_drop(value);
-    if let Ok(before) = before {
-        CATCHES.set(before);
-    }
-}
-
+/// The last to hold a value is often a thread of ours, and which one is chance; so its panic is logged and
+/// goes no further, whoever drops it.
 fn drop_caught<T>(value: T) {
-    if !CATCHES.try_with(Cell::get).unwrap_or(false) {
-        return drop(value);
-    }
     if panic::catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
         tracing::warn!(target: "mobula", "a panic while a `{}` was dropped", std::any::type_name::<T>());
     }

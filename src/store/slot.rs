@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use super::count::Tally;
 use super::meter::{charge, settle};
-use super::notify::{Waiter, defer_drop, drop_for_others, notify};
+use super::notify::{Waiter, defer_drop, notify};
 use super::table::Table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ActorId, CallerId, NodeId, ObjectId, WorkerId};
@@ -578,7 +578,7 @@ impl<T: Send + Sync + 'static, J: Job> Object for Call<T, J> {
 
     unsafe fn drop_job(&self) {
         // SAFETY: the caller alone may touch the job.
-        drop_for_others(unsafe { (*self.job.get()).take() });
+        defer_drop(unsafe { (*self.job.get()).take() });
     }
 }
 

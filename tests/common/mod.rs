@@ -468,6 +468,17 @@ impl Drop for Inside {
     }
 }
 
+/// Numbers that look random and are the same in each run.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    /// One below `sides`.
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % sides
+    }
+}
+
 /// The error of what must fail.
 #[track_caller]
 pub(crate) fn failure<T: std::fmt::Debug>(result: mobula::Result<T>) -> Error {

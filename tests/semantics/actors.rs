@@ -251,6 +251,65 @@ pub(crate) fn an_actor_can_be_killed_before_it_is_built(env: &Env) {
     assert_eq!(add::remote(1, 1).get().expect("the CPU is free"), 2);
 }
 
+pub(crate) fn an_actor_can_kill_itself(env: &Env) {
+    struct Tired;
+    #[remote(max_restarts = 5)]
+    impl Tired {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+        pub(crate) fn end(&self, journal: Journal) -> mobula::Result<bool> {
+            kill(&context().actor::<Tired>()?)?;
+            journal.note(format!("goes on, cancelled: {}", is_cancelled()));
+            Ok(true)
+        }
+    }
+    let _running = env.start();
+    for isolation in ["thread", "shared"] {
+        let journal = Journal::new();
+        let tired = Tired::options().isolation(isolation).remote();
+        assert_fails(tired.end.remote(journal).get(), ErrorKind::ActorDied);
+        journal.expect("goes on, cancelled: true");
+        assert_fails(tired.end.remote(journal).get(), ErrorKind::ActorDied);
+    }
+}
+
+pub(crate) fn a_named_actor_that_is_found_lives(env: &Env) {
+    let _running = env.start();
+    // Whoever finds it while it is ending must not be given what is dead.
+    for kind in ["thread", "shared"] {
+        let options = || Counter::options().name("one").isolation(kind).get_if_exists();
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                std::thread::spawn(move || {
+                    for _ in 0..200 {
+                        let made = options().remote(0);
+                        made.increment.remote().get().expect("made or found, it lives");
+                        drop(made);
+                        if let Ok(found) = get_actor::<Counter>("one") {
+                            found.increment.remote().get().expect("found, it lives");
+                        }
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+    }
+}
+
+pub(crate) fn a_named_actor_is_found_before_it_is_built(env: &Env) {
+    let _running = env.start();
+    let latch = Latch::new();
+    let counter = Counter::options().name("one").remote(crate::fixtures::hold::remote(latch, 5));
+    let found = get_actor::<Counter>("one").expect("it is asked for");
+    let value = found.value.remote();
+    drop(counter);
+    latch.open();
+    assert_eq!(value.get().expect("in the end"), 5);
+}
+
 pub(crate) fn exit_actor_delivers_its_result_and_fails_what_is_queued(env: &Env) {
     let _running = env.start();
     for kind in Kind::ALL {

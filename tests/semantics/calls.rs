@@ -192,6 +192,18 @@ pub(crate) fn an_owned_parameter_is_cloned_if_somebody_holds_it(env: &Env) {
     assert_eq!(retried.get().expect("cloned"), 1);
 }
 
+pub(crate) fn the_last_attempt_moves_what_the_others_cloned(env: &Env) {
+    #[remote(retry_on_error, max_retries = 2)]
+    fn own_late(value: Cloned, succeeds_at: u32) -> Result<usize, String> {
+        if mobula::context().attempt < succeeds_at { Err(value.text) } else { Ok(value.copy) }
+    }
+    let _running = env.start();
+    assert_eq!(own_late::remote(Cloned::put("x"), 3).get().expect("the last attempt"), 0);
+    assert_eq!(Cloned::clones(), 2);
+    assert_eq!(own_late::remote(Cloned::put("x"), 1).get().expect("not the last"), 1);
+    assert_eq!(own_late::remote(Cloned::put("x"), 9).get().expect_err("never").message(), "x");
+}
+
 pub(crate) fn a_borrowed_parameter_is_never_cloned(env: &Env) {
     let _running = env.start();
     let value = Cloned::put("four");

@@ -79,6 +79,33 @@ pub(crate) fn async_work_is_dropped_at_its_next_await(env: &Env) {
     }
 }
 
+pub(crate) fn a_cancelled_async_method_gives_its_turn_to_the_next(env: &Env) {
+    struct Door;
+    #[remote]
+    impl Door {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+        pub(crate) async fn enter(&mut self, journal: Journal, latch: Latch) -> usize {
+            journal.note("enters");
+            latch.pass().await;
+            journal.notes().len()
+        }
+    }
+    let _running = env.start();
+    let (door, journal, never, open) = (Door::remote(), Journal::new(), Latch::new(), Latch::new());
+    open.open();
+    let first = door.enter.remote(journal, never);
+    let second = door.enter.remote(journal, never);
+    let third = door.enter.remote(journal, open);
+    journal.expect("enters");
+    // The one that runs, and the one that waits.
+    cancel(&second).expect("a session runs");
+    cancel(&first).expect("a session runs");
+    assert_eq!(third.get().expect("its turn came"), 2);
+    assert_fails(second.get(), ErrorKind::Cancelled);
+}
+
 pub(crate) fn children_are_cancelled_with_their_parent(env: &Env) {
     #[remote]
     fn parent(journal: Journal, counter: ActorHandle<Counter>, latch: Latch) -> mobula::Result<()> {

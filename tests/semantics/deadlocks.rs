@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use mobula::prelude::*;
-use mobula::{Error, context, get, put, wait};
+use mobula::{Error, context, get, put, tree_reduce_unordered, wait};
 
-use crate::common::{Env, Latch, SOON, assert_fails};
+use crate::common::{Env, Gauge, Latch, SOON, assert_fails};
 
 /// Waits for other actors, and for itself.
 struct Node {
@@ -139,6 +139,116 @@ pub(crate) fn a_shared_call_that_awaits_an_exclusive_one_of_its_actor_is_told_so
     let node = AsyncNode::remote();
     assert_deadlock(node.look_and_ask.remote().get_timeout(SOON), &["look_and_ask", "ask"]);
     assert_eq!(node.ask.remote(0).get().expect("it lives"), 0);
+}
+
+/// Reads itself while it reads.
+struct Reader;
+
+#[remote]
+impl Reader {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+    pub(crate) fn read(&self, depth: u32) -> mobula::Result<u32> {
+        match depth {
+            0 => Ok(0),
+            _ => Ok(context().actor::<Reader>()?.read.remote(depth - 1).get()? + 1),
+        }
+    }
+    /// Waits for the others before it does the same.
+    pub(crate) fn read_together(&self, gauge: Gauge, count: usize) -> mobula::Result<u32> {
+        let _inside = gauge.enter();
+        gauge.expect(count);
+        self.read(1)
+    }
+}
+
+pub(crate) fn a_shared_method_with_no_room_for_another_is_told_so(env: &Env) {
+    let _running = env.start();
+    let reader = Reader::remote();
+    assert_deadlock(reader.read.remote(1).get_timeout(SOON), &["Reader.read"]);
+    assert_eq!(reader.read.remote(0).get().expect("it lives"), 0);
+    let reader = Reader::options().max_concurrency(3).remote();
+    assert_eq!(reader.read.remote(2).get_timeout(SOON).expect("there is room"), 2);
+    assert_deadlock(reader.read.remote(3).get_timeout(SOON), &["Reader.read"]);
+    // Three at once, each of which needs a fourth.
+    let gauge = Gauge::new();
+    let calls: Vec<_> = (0..3).map(|_| reader.read_together.remote(gauge, 3)).collect();
+    let ends: Vec<_> = calls.iter().map(|call| call.get_timeout(SOON)).collect();
+    assert!(ends.iter().any(Result::is_err), "{ends:?}");
+    for error in ends.into_iter().filter_map(Result::err) {
+        assert_eq!(error.kind(), ErrorKind::Deadlock, "{error:?}");
+    }
+    assert_eq!(reader.read.remote(0).get().expect("it lives"), 0);
+}
+
+pub(crate) fn an_async_method_with_no_room_for_another_is_told_so(env: &Env) {
+    struct AsyncReader;
+    #[remote]
+    impl AsyncReader {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+        pub(crate) async fn read(&self, depth: u32) -> mobula::Result<u32> {
+            match depth {
+                0 => Ok(0),
+                _ => Ok(context().actor::<AsyncReader>()?.read.remote(depth - 1).await? + 1),
+            }
+        }
+    }
+    let _running = env.start();
+    let reader = AsyncReader::options().max_concurrency(1).remote();
+    assert_deadlock(reader.read.remote(1).get_timeout(SOON), &["AsyncReader.read"]);
+    assert_eq!(reader.read.remote(0).get().expect("it lives"), 0);
+    let reader = AsyncReader::options().max_concurrency(3).remote();
+    assert_eq!(reader.read.remote(2).get_timeout(SOON).expect("there is room"), 2);
+    assert_deadlock(reader.read.remote(3).get_timeout(SOON), &["AsyncReader.read"]);
+}
+
+pub(crate) fn an_actor_that_reads_a_stream_of_its_own_is_told_so(env: &Env) {
+    struct Loop;
+    #[remote]
+    impl Loop {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+        pub(crate) fn items(&mut self) -> impl Iterator<Item = u32> {
+            0..3
+        }
+        pub(crate) fn read(&mut self) -> mobula::Result<u32> {
+            let items: Vec<_> = context().actor::<Loop>()?.items.remote().collect();
+            Ok(get(&items)?.into_iter().sum())
+        }
+    }
+    let _running = env.start();
+    let actor = Loop::remote();
+    assert_deadlock(actor.read.remote().get_timeout(SOON), &["Loop.read", "Loop.items"]);
+    assert_eq!(actor.items.remote().count(), 3);
+}
+
+pub(crate) fn an_unordered_tree_inside_its_own_actor_is_told_so(env: &Env) {
+    struct Trunk;
+    #[remote]
+    impl Trunk {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+        pub(crate) fn join(&mut self, x: u32, y: u32) -> u32 {
+            x + y
+        }
+        pub(crate) fn grow(&mut self, ordered: bool) -> mobula::Result<u32> {
+            let me = context().actor::<Trunk>()?;
+            let join = move |x, y| me.join.remote(x, y);
+            let items = [1, 2, 3];
+            let tree = if ordered { tree_reduce(items, join) } else { tree_reduce_unordered(items, join) };
+            tree.expect("not empty").get()
+        }
+    }
+    let _running = env.start();
+    let trunk = Trunk::remote();
+    assert_deadlock(trunk.grow.remote(true).get_timeout(SOON), &["Trunk.grow"]);
+    assert_deadlock(trunk.grow.remote(false).get_timeout(SOON), &["Trunk.grow"]);
+    assert_eq!(trunk.join.remote(1, 2).get().expect("it lives"), 3);
 }
 
 pub(crate) fn calls_that_may_overlap_are_no_deadlock(env: &Env) {

@@ -280,6 +280,90 @@ pub(crate) fn a_constructor_that_panics_is_tried_again_as_a_crash(env: &Env) {
     }
 }
 
+/// Crashes when told; its rebuilding goes as its journal says.
+struct Phoenix;
+
+#[remote]
+impl Phoenix {
+    /// `how` says for each building whether it works, panics or fails.
+    pub(crate) fn new(journal: Journal, how: Vec<char>) -> Result<Self, String> {
+        journal.note("tries");
+        match how[journal.notes().len() - 1] {
+            'p' => panic!("building crashed"),
+            'e' => Err("building failed".into()),
+            _ => Ok(Self),
+        }
+    }
+    pub(crate) fn crash(&mut self) {
+        panic!("the call crashed")
+    }
+    pub(crate) fn answer(&mut self) -> u32 {
+        42
+    }
+}
+
+pub(crate) fn a_rebuilding_that_panics_counts_as_a_crash(env: &Env) {
+    let _running = env.start();
+    for isolation in ["thread", "shared"] {
+        let journal = Journal::new();
+        let options = Phoenix::options().max_restarts(3).isolation(isolation);
+        let phoenix = options.remote(journal, ['+', 'p', 'p', '+']);
+        let (crash, answer) = (phoenix.crash.remote(), phoenix.answer.remote());
+        assert_fails(crash.get(), ErrorKind::TaskPanicked);
+        assert_eq!(answer.get().expect("what was queued runs on the fourth"), 42, "{isolation}");
+        // Nothing is left now.
+        assert_fails(phoenix.crash.remote().get(), ErrorKind::TaskPanicked);
+        assert_fails(phoenix.answer.remote().get(), ErrorKind::ActorDied);
+        assert_eq!(journal.notes().len(), 4);
+    }
+}
+
+pub(crate) fn a_rebuilding_that_fails_is_final(env: &Env) {
+    let _running = env.start();
+    for isolation in ["thread", "shared"] {
+        let journal = Journal::new();
+        let options = Phoenix::options().max_restarts(9).isolation(isolation);
+        let phoenix = options.remote(journal, ['+', 'e', '+']);
+        let (crash, answer) = (phoenix.crash.remote(), phoenix.answer.remote());
+        assert_fails(crash.get(), ErrorKind::TaskPanicked);
+        let error = assert_fails(answer.get(), ErrorKind::ActorDied);
+        assert!(in_full(&error).contains("building failed"), "{error:?}");
+        assert_eq!(journal.notes().len(), 2, "{isolation}");
+    }
+}
+
+pub(crate) fn a_panic_while_an_error_is_shown_or_an_argument_is_cloned_fails_the_call(env: &Env) {
+    struct Unspeakable;
+    impl std::fmt::Display for Unspeakable {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("no words")
+        }
+    }
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    struct Unique;
+    impl Clone for Unique {
+        fn clone(&self) -> Self {
+            panic!("there is one {self:?}")
+        }
+    }
+    #[remote]
+    fn refuse() -> Result<u8, Unspeakable> {
+        Err(Unspeakable)
+    }
+    #[remote]
+    fn own(unique: Unique) -> u8 {
+        drop(unique);
+        1
+    }
+    let _running = env.start_with(env.config().num_cpus(1.0));
+    let error = assert_fails(refuse::remote().get(), ErrorKind::TaskPanicked);
+    assert_eq!((error.function(), error.message()), (Some("refuse"), "no words"));
+    let unique = mobula::put(Unique).expect("put");
+    let error = assert_fails(own::remote(&unique).get(), ErrorKind::TaskPanicked);
+    assert_eq!((error.function(), error.message()), (Some("own"), "there is one Unique"));
+    assert_eq!(own::remote(unique).get().expect("the last ref is moved"), 1);
+}
+
 pub(crate) fn an_error_from_a_constructor_is_final(env: &Env) {
     let _running = env.start();
     for isolation in ["thread", "shared"] {
@@ -358,6 +442,14 @@ pub(crate) fn a_failure_that_nobody_read_is_logged_once(env: &Env) {
     assert!(mobula::testing::leftovers().is_empty());
     assert_eq!(logged_lines("nobody hears this"), 1, "{}", logged());
     assert_eq!(logged_lines("invalid digit"), 1, "{}", logged());
+}
+
+pub(crate) fn an_actor_whose_failure_nobody_asked_for_is_spoken_of_once(env: &Env) {
+    let _running = env.start();
+    drop(Unlucky::remote(Journal::new(), 0, true));
+    assert!(eventually(|| logged_lines("try 1 failed") > 0), "{}", logged());
+    assert!(mobula::testing::leftovers().is_empty());
+    assert_eq!(logged_lines("try 1 failed"), 1, "{}", logged());
 }
 
 pub(crate) fn a_failure_that_was_read_is_not_logged(env: &Env) {

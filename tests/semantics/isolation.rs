@@ -181,6 +181,20 @@ pub(crate) fn no_socket_is_opened(env: &Env) {
     });
 }
 
+pub(crate) fn ten_thousand_nested_waits_finish_on_two_cpus(env: &Env) {
+    #[remote]
+    fn nested(depth: u32) -> mobula::Result<u32> {
+        if depth == 0 { Ok(0) } else { Ok(nested::remote(depth - 1).get()? + 1) }
+    }
+    env.in_a_process_of_its_own(&[], || {
+        let running = env.start_with(env.config().num_cpus(2.0));
+        assert_eq!(nested::remote(10_000).get().expect("all the way down"), 10_000);
+        assert!(of_this_process("VmHWM:") < 300_000_000, "{} bytes", of_this_process("VmHWM:"));
+        assert_eq!(mobula::testing::leftovers().threads, 0, "idle members have gone");
+        drop(running);
+    });
+}
+
 pub(crate) fn the_pool_grows_while_members_block_and_shrinks_after(env: &Env) {
     #[remote]
     fn nested(depth: u32) -> mobula::Result<u32> {

@@ -65,6 +65,7 @@ macro_rules! behaviours_in {
                 calls_can_be_mapped_and_chained
                 an_owned_parameter_is_moved_out_if_nobody_else_holds_it
                 an_owned_parameter_is_cloned_if_somebody_holds_it
+                the_last_attempt_moves_what_the_others_cloned
                 a_borrowed_parameter_is_never_cloned
                 get_clones_and_view_borrows_and_into_inner_takes
                 a_view_keeps_the_value_after_the_last_ref
@@ -91,6 +92,7 @@ macro_rules! behaviours_in {
                 neighbours_combine_and_order_is_kept
                 a_tree_is_as_deep_as_its_logarithm
                 values_and_refs_are_reduced_alike
+                a_method_can_combine
                 nothing_reduces_to_nothing_and_one_to_itself
                 an_item_that_fails_fails_the_tree_with_its_origin
                 an_unordered_tree_takes_first_what_is_there_first
@@ -102,6 +104,8 @@ macro_rules! behaviours_in {
                 a_cancelled_call_gives_up_its_place
                 a_call_whose_argument_failed_gives_up_its_place
                 a_call_whose_time_ran_out_gives_up_its_place
+                an_actor_is_one_caller_over_all_its_methods
+                order_survives_any_mix_of_waits_cancels_and_failures
                 callers_do_not_wait_for_each_other
             }
             serial {
@@ -203,11 +207,15 @@ macro_rules! behaviours_in {
                 what_overlapped_a_panic_dies_with_the_instance
                 what_overlapped_a_panic_on_threads_dies_with_the_instance
                 a_constructor_that_panics_is_tried_again_as_a_crash
+                a_rebuilding_that_panics_counts_as_a_crash
+                a_rebuilding_that_fails_is_final
+                a_panic_while_an_error_is_shown_or_an_argument_is_cloned_fails_the_call
                 an_error_from_a_constructor_is_final
                 a_task_is_not_tried_again_unless_asked_for
                 a_task_is_tried_again_three_times_or_as_often_as_it_says
                 an_async_task_is_tried_again_too
                 a_failure_that_nobody_read_is_logged_once
+                an_actor_whose_failure_nobody_asked_for_is_spoken_of_once
                 a_failure_that_was_read_is_not_logged
                 a_panic_in_the_drop_of_a_state_harms_nobody
                 a_restarted_actor_keeps_its_name_id_and_handles
@@ -231,6 +239,7 @@ macro_rules! behaviours_in {
                 a_task_without_cpus_runs_where_all_are_taken
                 the_cluster_says_what_it_has_and_what_is_free
                 what_a_failed_task_or_actor_held_comes_back
+                whatever_happens_all_resources_come_back
                 gpus_on_threads_are_spoken_of_once
                 a_cancelled_wait_for_resources_lets_others_go_first
             }
@@ -238,6 +247,7 @@ macro_rules! behaviours_in {
                 a_cancelled_task_that_is_queued_never_runs
                 running_sync_work_is_told_and_its_caller_at_once
                 async_work_is_dropped_at_its_next_await
+                a_cancelled_async_method_gives_its_turn_to_the_next
                 children_are_cancelled_with_their_parent
                 children_made_after_the_cancel_are_cancelled_too
                 cancelling_what_is_there_changes_nothing
@@ -271,6 +281,9 @@ macro_rules! behaviours_in {
                 a_killed_actor_fails_what_runs_and_what_is_queued
                 a_method_sees_that_its_actor_was_killed
                 an_actor_can_be_killed_before_it_is_built
+                an_actor_can_kill_itself
+                a_named_actor_that_is_found_lives
+                a_named_actor_is_found_before_it_is_built
                 exit_actor_delivers_its_result_and_fails_what_is_queued
                 exit_actor_in_an_async_method_waits_for_its_return
                 an_actor_knows_its_own_handle
@@ -286,6 +299,10 @@ macro_rules! behaviours_in {
                 actors_that_wait_for_each_other_are_told_so
                 async_actors_that_wait_for_each_other_are_told_so
                 a_shared_call_that_awaits_an_exclusive_one_of_its_actor_is_told_so
+                a_shared_method_with_no_room_for_another_is_told_so
+                an_async_method_with_no_room_for_another_is_told_so
+                an_actor_that_reads_a_stream_of_its_own_is_told_so
+                an_unordered_tree_inside_its_own_actor_is_told_so
                 calls_that_may_overlap_are_no_deadlock
                 a_task_and_an_actor_that_wait_for_each_other_are_told_so
                 a_circle_through_an_argument_is_a_circle
@@ -315,6 +332,7 @@ macro_rules! behaviours_in {
                 timers_work_in_an_async_class
                 what_needs_processes_says_that_it_is_unsupported
                 no_socket_is_opened
+                ten_thousand_nested_waits_finish_on_two_cpus
                 the_pool_grows_while_members_block_and_shrinks_after
             }
             sessions {
@@ -332,6 +350,7 @@ macro_rules! behaviours_in {
                 sessions_follow_each_other_and_share_nothing
                 settings_come_from_the_environment_unless_they_are_made
                 a_variable_that_makes_no_sense_is_an_invalid_option
+                a_task_or_a_method_can_end_its_session
                 threads_of_the_driver_share_the_session
                 a_result_that_is_on_its_way_is_not_lost_by_the_end
             }

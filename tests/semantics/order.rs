@@ -1,9 +1,9 @@
 //! Rule 1: calls from one caller to one actor start in the order they were made.
 
 use mobula::prelude::*;
-use mobula::{cancel, get};
+use mobula::{cancel, get, put};
 
-use crate::common::{Env, Journal, Latch, assert_fails};
+use crate::common::{Dice, Env, Journal, Latch, assert_fails};
 use crate::fixtures::{Kind, Subject, parse};
 
 /// A text that is there once the latch opens.
@@ -129,6 +129,68 @@ pub(crate) fn a_call_whose_time_ran_out_gives_up_its_place(env: &Env) {
         assert_fails(first.get(), ErrorKind::Timeout);
         assert_eq!(second.get().expect("its turn came"), 1, "{kind:?}");
     }
+}
+
+pub(crate) fn an_actor_is_one_caller_over_all_its_methods(env: &Env) {
+    struct Relay {
+        subject: ActorHandle<dyn Subject>,
+    }
+    #[remote]
+    impl Relay {
+        pub(crate) fn new(subject: ActorHandle<dyn Subject>) -> Self {
+            Self { subject }
+        }
+        pub(crate) async fn pass_late(&self, text: ObjectRef<String>) -> mobula::Result<usize> {
+            self.subject.note.remote(text).await
+        }
+        pub(crate) async fn pass(&self, text: &str) -> mobula::Result<usize> {
+            self.subject.note.remote(text).await
+        }
+    }
+    let _running = env.start();
+    let (journal, latch) = (Journal::new(), Latch::new());
+    let relay = Relay::remote(Kind::Thread.make(journal, "it"));
+    let late = put(text_later::remote(latch, "first")).expect("put");
+    let calls = [relay.pass_late.remote(late), relay.pass.remote("second"), relay.pass.remote("third")];
+    latch.open();
+    assert_eq!(get(&calls).expect("they overlap, and keep their order"), [1, 2, 3]);
+    assert_eq!(journal.notes(), ["it begins", "first", "second", "third"]);
+}
+
+pub(crate) fn order_survives_any_mix_of_waits_cancels_and_failures(env: &Env) {
+    let _running = env.start();
+    for kind in Kind::ALL {
+        let (journal, mut dice) = (Journal::new(), Dice(7));
+        let subject = kind.make(journal, "it");
+        let latches: Vec<_> = (0..300).map(|_| Latch::new()).collect();
+        let mut calls = Vec::new();
+        for (n, latch) in latches.iter().enumerate() {
+            let late = || text_later::options().num_cpus(0.0).remote(*latch, n.to_string());
+            let (call, runs) = match dice.roll(4) {
+                0 => (subject.note.remote(late()), true),
+                1 => {
+                    let call = subject.note.remote(late());
+                    cancel(&call).expect("a session runs");
+                    (call, false)
+                }
+                2 => (subject.note.remote(refuse::remote()), false),
+                _ => (subject.note.remote(n.to_string()), true),
+            };
+            calls.push((n, call, runs));
+            latches[dice.roll(n + 1)].open();
+        }
+        latches.iter().for_each(|latch| latch.open());
+        for (n, call, runs) in &calls {
+            assert_eq!(call.get().is_ok(), *runs, "{kind:?} {n}");
+        }
+        let ran = calls.iter().filter(|(_, _, runs)| *runs).map(|(n, ..)| n.to_string());
+        assert_eq!(journal.notes()[1..], ran.collect::<Vec<_>>(), "{kind:?}");
+    }
+}
+
+#[remote]
+fn refuse() -> Result<String, String> {
+    Err("no text".into())
 }
 
 pub(crate) fn callers_do_not_wait_for_each_other(env: &Env) {

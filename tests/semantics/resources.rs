@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mobula::prelude::*;
 use mobula::{available_resources, cluster_resources, get, gpu_ids, kill};
 
-use crate::common::{Env, Gauge, Journal, Latch, assert_fails, eventually, logged, logged_lines};
+use crate::common::{Dice, Env, Gauge, Journal, Latch, assert_fails, eventually, logged, logged_lines};
 use crate::fixtures::{Counter, add, hold, hold_inside};
 
 /// How much there is of a resource; what is absent is zero.
@@ -327,6 +327,59 @@ pub(crate) fn what_a_failed_task_or_actor_held_comes_back(env: &Env) {
         assert_fails(device.crash.remote().get(), ErrorKind::TaskPanicked);
     }
     assert!(eventually(|| is(free("GPU"), 1.0) && is(free("CPU"), 4.0)), "{:?}", available_resources());
+}
+
+pub(crate) fn whatever_happens_all_resources_come_back(env: &Env) {
+    #[remote]
+    fn end_somehow(how: usize, latch: Latch) -> Result<usize, String> {
+        latch.wait();
+        match how % 3 {
+            0 => Ok(how),
+            1 => Err("it failed".into()),
+            _ => panic!("it crashed"),
+        }
+    }
+    #[remote]
+    fn wait_for_a_child(gpus: f64, open: Latch) -> mobula::Result<usize> {
+        end_somehow::options().num_gpus(gpus).remote(0, open).get()
+    }
+    let _running = env.start_with(env.config().num_gpus(2.0).resource("tpu", 3.0).memory(1_000));
+    let before = available_resources().expect("a session runs");
+    let (mut dice, mut calls, mut actors) = (Dice(3), Vec::new(), Vec::new());
+    let open = Latch::new();
+    open.open();
+    for n in 0..600_usize {
+        let latch = Latch::new();
+        let options = end_somehow::options().num_cpus([0.5, 1.0, 2.0, 4.0][dice.roll(4)]);
+        let options = options.num_gpus([0.0, 0.25, 0.5, 1.0, 2.0][dice.roll(5)]);
+        let options =
+            options.resource("tpu", [0.0, 1.0, 3.0][dice.roll(3)]).memory([0, 300, 1_000][dice.roll(3)]);
+        let options = match dice.roll(4) {
+            0 => options.timeout(std::time::Duration::from_millis(1)),
+            1 => options.retry_on_error(true).max_retries(1),
+            _ => options,
+        };
+        let call = options.remote(n, latch);
+        if dice.roll(3) == 0 {
+            mobula::cancel(&call).expect("a session runs");
+        }
+        if dice.roll(6) == 0 {
+            actors.push(Device::options().num_gpus(0.5).num_cpus(0.5).remote());
+        }
+        if dice.roll(6) == 0 {
+            calls.push(wait_for_a_child::options().num_gpus(0.5).remote(0.25, open));
+        }
+        if dice.roll(5) == 0 {
+            actors.clear();
+        }
+        latch.open();
+        calls.push(call);
+    }
+    drop(actors);
+    mobula::wait(&calls, calls.len(), None).expect("each ends somehow");
+    drop(calls);
+    let is_as_before = || available_resources().expect("a session runs") == before;
+    assert!(eventually(is_as_before), "{:?}", available_resources());
 }
 
 pub(crate) fn gpus_on_threads_are_spoken_of_once(env: &Env) {

@@ -236,6 +236,36 @@ pub(crate) fn a_variable_that_makes_no_sense_is_an_invalid_option(env: &Env) {
     });
 }
 
+pub(crate) fn a_task_or_a_method_can_end_its_session(env: &Env) {
+    #[remote]
+    fn end_it() -> bool {
+        shutdown();
+        mobula::is_cancelled()
+    }
+    struct Ender;
+    #[remote]
+    impl Ender {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+        pub(crate) fn end_it(&self) -> bool {
+            end_it()
+        }
+    }
+    for is_method in [false, true] {
+        let running = env.start_with(env.config().shutdown_grace(Duration::from_millis(50)));
+        let ender = Ender::remote();
+        let call = if is_method { ender.end_it.remote() } else { end_it::remote() };
+        match call.get() {
+            Ok(was_told) => assert!(was_told),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Shutdown, "{error:?}"),
+        }
+        assert!(eventually(|| !is_initialized()));
+        drop((ender, call));
+        running.shut_down();
+    }
+}
+
 pub(crate) fn threads_of_the_driver_share_the_session(env: &Env) {
     let _running = env.start();
     let counter = Counter::remote(0);

@@ -49,6 +49,31 @@ pub(crate) fn values_and_refs_are_reduced_alike(env: &Env) {
     assert_eq!(mobula::get(&[values, by_ref, mixed]).expect("sums"), [55, 55, 55]);
 }
 
+pub(crate) fn a_method_can_combine(env: &Env) {
+    struct Adder(i64);
+    #[remote]
+    impl Adder {
+        pub(crate) fn new() -> Self {
+            Self(0)
+        }
+        pub(crate) fn add(&mut self, x: i64, y: i64) -> i64 {
+            self.0 += 1;
+            x + y
+        }
+        pub(crate) fn calls(&self) -> i64 {
+            self.0
+        }
+    }
+    let _running = env.start();
+    let adder = Adder::remote();
+    let sum = tree_reduce(0..32_i64, |x, y| adder.add.remote(x, y)).expect("not empty");
+    assert_eq!(sum.get().expect("a sum"), 496);
+    let other = adder.clone();
+    let sum = tree_reduce_unordered(0..32_i64, move |x, y| other.add.remote(x, y)).expect("not empty");
+    assert_eq!(sum.get().expect("a sum"), 496);
+    assert_eq!(adder.calls.remote().get().expect("one less than items, twice"), 62);
+}
+
 pub(crate) fn nothing_reduces_to_nothing_and_one_to_itself(env: &Env) {
     let _running = env.start();
     assert!(tree_reduce(Vec::<i64>::new(), |a, b| add::remote(a, b)).is_none());
