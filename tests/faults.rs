@@ -484,11 +484,6 @@ mod behaviours {
         bomb.0.notes().len()
     }
 
-    #[remote]
-    fn make(journal: Journal) -> Bomb {
-        Bomb(journal)
-    }
-
     pub(super) fn a_panic_in_the_drop_of_an_argument(env: &Env) {
         let _running = env.start_with(env.config().num_cpus(1.0));
         let journal = Journal::new();
@@ -523,27 +518,27 @@ mod behaviours {
     }
 
     pub(super) fn a_panic_in_the_drop_of_a_result(env: &Env) {
-        let _running = env.start_with(env.config().num_cpus(1.0));
-        // Nobody wants it when it comes.
-        let journal = Journal::new();
-        for n in 1..=5 {
-            drop(make::remote(journal));
-            journal.expect_count(n);
-        }
-        assert_eq!(add::remote(1, 2).get().expect("the only member goes on"), 3);
-        // It comes too late.
-        let (journal, latch) = (Journal::new(), Latch::new());
         #[remote]
-        fn make_late(journal: Journal, latch: Latch) -> Bomb {
+        fn make(journal: Journal, latch: Latch) -> Bomb {
             journal.note("runs");
             latch.wait();
             Bomb(journal)
         }
-        let late = make_late::remote(journal, latch);
-        journal.expect("runs");
-        cancel(&late).expect("a session runs");
-        latch.open();
-        journal.expect("dropped");
+        let _running = env.start_with(env.config().num_cpus(1.0));
+        // Nobody wants it any more when it comes, or it comes too late.
+        for is_cancelled in [false, true] {
+            for _ in 0..3 {
+                let (journal, latch) = (Journal::new(), Latch::new());
+                let made = make::remote(journal, latch);
+                journal.expect("runs");
+                if is_cancelled {
+                    cancel(&made).expect("a session runs");
+                }
+                drop(made);
+                latch.open();
+                journal.expect("dropped");
+            }
+        }
         assert_eq!(add::remote(1, 2).get().expect("the only member goes on"), 3);
     }
 

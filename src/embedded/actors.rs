@@ -53,10 +53,10 @@ struct Checked {
     isolation: Isolation,
     request: ResourceSet,
     policy: Policy,
-    concurrency: Option<usize>,
 }
 
-fn check(options: &Options) -> Result<Checked> {
+fn check(options: &Options, is_async: bool) -> Result<Checked> {
+    let default = if is_async { ASYNC_CONCURRENCY } else { 1 };
     let isolation = options.isolation_checked()?;
     options.naming()?;
     Ok(Checked {
@@ -66,15 +66,15 @@ fn check(options: &Options) -> Result<Checked> {
             retry: options.call_retry(),
             timeout: options.time_allowed(),
             pending_max: options.pending_calls()?,
+            concurrency: options.concurrency()?.unwrap_or(default),
         },
-        concurrency: options.concurrency()?,
     })
 }
 
 impl Embedded {
     pub(super) fn create_actor(&self, creation: Creation) -> ActorRef {
         let Creation { class, class_type, ready, needs, options } = creation;
-        let checked = check(&options);
+        let checked = check(&options, class.is_async);
         let isolation = checked.as_ref().map_or(Isolation::Thread, |checked| checked.isolation);
         let desk: Arc<dyn Desk> = self.this();
         let (mailbox, seat): (Arc<dyn Mailbox>, Seat) = if class.is_async || isolation == Isolation::Shared {
@@ -110,12 +110,11 @@ impl Embedded {
         if !checked.request.get(GPU).is_zero() {
             super::calls::say_of_gpus();
         }
-        let default = if class.is_async { ASYNC_CONCURRENCY } else { 1 };
         let blueprint = Blueprint {
             ready,
             constructor: None,
             restarts: options.restarts(),
-            concurrency: checked.concurrency.unwrap_or(default),
+            concurrency: checked.policy.concurrency,
             lease: None,
         };
         let start = Start { actor: actor.clone(), blueprint, request: checked.request, seat };

@@ -10,11 +10,20 @@ use super::{Embedded, lock, shutdown};
 use crate::error::{Error, ErrorKind};
 use crate::resource::{CPU, Quantity, ResourceSet};
 use crate::runtime::Lease;
-use crate::scheduler::{Books, DemandId, Grant, Granted, Verdict};
+use crate::scheduler::{Books, DemandId, Grant, Granted, Holder, Verdict};
 use crate::store::Object;
 
 /// A wait for resources as long as this is spoken of.
 const LONG: Duration = Duration::from_secs(10);
+
+/// What a demand is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Need {
+    Task,
+    Actor,
+    /// CPUs that a call had before it waited.
+    Again,
+}
 
 /// Who waits for a grant.
 enum Claimant {
@@ -96,7 +105,7 @@ impl Ledger {
 
     /// Runs a task when its resources are there.
     pub(super) fn run_task(&self, host: &Embedded, object: Arc<dyn Object>, request: &ResourceSet) {
-        match self.ask(host, request, false, || Claimant::Task(object.clone())) {
+        match self.ask(host, request, Need::Task, || Claimant::Task(object.clone())) {
             Ok(Some(grant)) => host.pool.push_granted(object, Arc::new(Lease::new(grant))),
             Ok(None) => {}
             Err(error) => {
@@ -114,7 +123,7 @@ impl Ledger {
         let actor = start.actor().clone();
         let mut start = Some(Box::new(start));
         let claimant = || Claimant::Actor(start.take().expect("asked for once"));
-        match self.ask(host, &request, false, claimant) {
+        match self.ask(host, &request, Need::Actor, claimant) {
             Ok(Some(grant)) => {
                 let start = start.take().expect("not claimed");
                 host.start_host(*start, Some(Arc::new(Lease::new(grant))));
@@ -129,10 +138,12 @@ impl Ledger {
         &self,
         host: &Embedded,
         request: &ResourceSet,
-        urgent: bool,
+        need: Need,
         claimant: impl FnOnce() -> Claimant,
     ) -> Result<Option<Grant>, Error> {
         let now = host.now();
+        let urgent = need == Need::Again;
+        let holder = if need == Need::Task { Holder::Running } else { Holder::Keeping };
         let mut inner = lock(&self.inner);
         // Seen under the lock: `close` empties the claims after the session began to end.
         if host.ending.load(Ordering::Acquire) && !urgent {
@@ -140,7 +151,7 @@ impl Ledger {
         }
         inner.demands += 1;
         let id = DemandId(inner.demands);
-        match inner.books.ask(id, request, urgent) {
+        match inner.books.ask(id, request, urgent, holder) {
             Verdict::Granted(grant) => Ok(Some(grant)),
             Verdict::Queued => {
                 let claim =
@@ -168,7 +179,7 @@ impl Ledger {
     pub(super) fn take_cpu(&self, host: &Embedded, lease: &Lease) -> bool {
         let turn = Arc::new(Turn::default());
         let claimant = || Claimant::Member(turn.clone());
-        let grant = match self.ask(host, &ResourceSet::one_cpu(), false, claimant) {
+        let grant = match self.ask(host, &ResourceSet::one_cpu(), Need::Task, claimant) {
             Ok(Some(grant)) => Ok(grant),
             Ok(None) => turn.wait(),
             Err(_) => Err(()),
@@ -192,9 +203,6 @@ impl Ledger {
     /// Takes the CPUs of a lease while its call waits.
     pub(super) fn lend(&self, host: &Embedded, lease: &Lease) {
         let mut grant = lease.lock();
-        if grant.resources.get(CPU).is_zero() {
-            return;
-        }
         let mut inner = lock(&self.inner);
         let granted = inner.books.give_back_cpus(&mut grant);
         drop(grant);
@@ -203,20 +211,25 @@ impl Ledger {
 
     /// Gives a call the CPUs back that it had before it waited.
     pub(super) fn reclaim(&self, host: &Embedded, lease: &Lease, call: &Arc<dyn Object>) {
-        let cpus = std::mem::take(&mut lease.lock().lent);
-        if cpus.is_zero() || call.head().is_complete() && host.ending.load(Ordering::Acquire) {
-            return;
+        let cpus = lease.lock().lent;
+        let is_over = call.head().is_complete() && host.ending.load(Ordering::Acquire);
+        if cpus.is_zero() || is_over {
+            let mut grant = lease.lock();
+            let held = grant.resources.get(CPU);
+            return lock(&self.inner).books.resume(&mut grant, held);
         }
         let request = ResourceSet::new().with(CPU, cpus);
         let turn = Arc::new(Turn::default());
         let claimant = || Claimant::Thread(turn.clone());
-        let grant = match self.ask(host, &request, true, claimant) {
+        let grant = match self.ask(host, &request, Need::Again, claimant) {
             Ok(Some(grant)) => Ok(grant),
             Ok(None) => turn.wait(),
             Err(_) => Err(()),
         };
         let cpus = grant.map_or(Quantity::ZERO, |grant| grant.resources.get(CPU));
-        lease.lock().resources.set(CPU, cpus);
+        // The lease before the books, as everywhere.
+        let mut grant = lease.lock();
+        lock(&self.inner).books.resume(&mut grant, cpus);
     }
 
     /// A claim that nobody needs any more.

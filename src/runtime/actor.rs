@@ -69,6 +69,8 @@ pub(crate) struct Policy {
     pub(crate) retry: Option<Retry>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) pending_max: Option<usize>,
+    /// How many `&self` calls may overlap.
+    pub(crate) concurrency: usize,
 }
 
 fn address(call: &Arc<dyn Object>) -> usize {
@@ -141,6 +143,7 @@ impl ActorCore {
 
     /// Sends a call: straight to the mailbox if nothing stands in its way.
     pub(crate) fn call(self: &Arc<Self>, object: Arc<dyn Object>, needs: Vec<Arc<dyn Object>>) {
+        object.head().set_room(self.policy.concurrency);
         let sequence = Sequence(self.sequence.fetch_add(1, Ordering::Relaxed));
         let post = Post { object, sequence };
         if needs.is_empty() && self.held.load(Ordering::Acquire) == 0 {

@@ -1,9 +1,10 @@
 //! Who holds which resources, and who waits for them.
 //!
-//! Demands are granted in the order they came, with one exception that keeps machines busy: a later
-//! demand may overtake an earlier one if it asks for nothing that the earlier one is short of. So
-//! neither a big demand nor a small one waits for ever. What takes back what it had (a task that goes
-//! on after a wait) comes before everything new.
+//! Demands are granted in the order they came: a later one may overtake an earlier one only if it asks
+//! for nothing that the earlier one is short of, so that small ones do not starve a big one. With one
+//! exception: an earlier demand that could not be served even if all running tasks returned (since
+//! actors, or tasks that wait, hold the rest) keeps nobody back, for it might be what they wait for.
+//! What takes back what it had (a task that goes on after a wait) comes before everything new.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -21,6 +22,19 @@ pub(crate) struct Grant {
     pub(crate) gpus: Vec<(u32, Quantity)>,
     /// The CPUs that others have while the holder waits.
     pub(crate) lent: Quantity,
+    holder: Holder,
+}
+
+/// Who holds a grant, as far as it tells when it comes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A task that runs: it returns by itself.
+    #[default]
+    Running,
+    /// A task that waits for something, perhaps for a demand.
+    Waiting,
+    /// An actor, for as long as it lives; or a part that is added to another grant.
+    Keeping,
 }
 
 /// The answer to a demand.
@@ -41,22 +55,32 @@ pub(crate) struct Granted {
     pub(crate) grant: Grant,
 }
 
+#[derive(Debug)]
+struct Waiting {
+    arrival: u64,
+    id: DemandId,
+    holder: Holder,
+}
+
 /// The state: what there is, what is free, who waits.
 #[derive(Debug)]
 pub(crate) struct Books {
     total: ResourceSet,
     free: ResourceSet,
+    /// What running tasks hold.
+    running: ResourceSet,
     /// What is free of each GPU, by id.
     gpus: Vec<Quantity>,
     /// Waiting demands by what they ask for; `urgent` ones stand under `false` and come first.
-    waiting: BTreeMap<(bool, ResourceSet), VecDeque<(u64, DemandId)>>,
+    waiting: BTreeMap<(bool, ResourceSet), VecDeque<Waiting>>,
     arrivals: u64,
 }
 
 impl Books {
     pub(crate) fn new(total: ResourceSet) -> Self {
         let gpus = vec![Quantity::ONE; total.get(GPU).whole_units() as usize];
-        Self { free: total.clone(), total, gpus, waiting: BTreeMap::new(), arrivals: 0 }
+        let running = ResourceSet::new();
+        Self { free: total.clone(), running, total, gpus, waiting: BTreeMap::new(), arrivals: 0 }
     }
 
     pub(crate) fn total(&self) -> &ResourceSet {
@@ -84,13 +108,23 @@ impl Books {
     }
 
     /// Asks for `request`; `urgent` for what was held before.
-    pub(crate) fn ask(&mut self, id: DemandId, request: &ResourceSet, urgent: bool) -> Verdict {
+    pub(crate) fn ask(
+        &mut self,
+        id: DemandId,
+        request: &ResourceSet,
+        urgent: bool,
+        holder: Holder,
+    ) -> Verdict {
         if !self.is_feasible(request) {
             return Verdict::Infeasible;
         }
         let arrival = self.arrivals;
         self.arrivals += 1;
-        self.waiting.entry((!urgent, request.clone())).or_default().push_back((arrival, id));
+        self.waiting.entry((!urgent, request.clone())).or_default().push_back(Waiting {
+            arrival,
+            id,
+            holder,
+        });
         // Nobody else can be served: what is free has not changed since they were refused.
         match self.pump().pop() {
             Some(granted) => Verdict::Granted(granted.grant),
@@ -100,6 +134,9 @@ impl Books {
 
     /// Takes back what was granted; says who gets it next.
     pub(crate) fn give_back(&mut self, grant: &Grant) -> Vec<Granted> {
+        if grant.holder == Holder::Running {
+            self.running.take(&grant.resources);
+        }
         self.free.give(&grant.resources);
         for (id, share) in &grant.gpus {
             self.gpus[*id as usize] = self.gpus[*id as usize].plus(*share);
@@ -109,17 +146,35 @@ impl Books {
 
     /// Takes back the CPUs of a grant whose holder waits for something; says who gets them.
     pub(crate) fn give_back_cpus(&mut self, grant: &mut Grant) -> Vec<Granted> {
-        let cpus = ResourceSet::new().with(CPU, grant.resources.get(CPU));
-        grant.lent = grant.resources.get(CPU);
+        if grant.holder == Holder::Running {
+            self.running.take(&grant.resources);
+            grant.holder = Holder::Waiting;
+        }
+        let cpus = grant.resources.get(CPU);
+        if cpus.is_zero() {
+            return self.pump();
+        }
+        grant.lent = cpus;
+        let cpus = ResourceSet::new().with(CPU, cpus);
         grant.resources.set(CPU, Quantity::ZERO);
         self.free.give(&cpus);
         self.pump()
     }
 
+    /// The holder of a grant goes on after a wait, with `cpus` that it asked for again.
+    pub(crate) fn resume(&mut self, grant: &mut Grant, cpus: Quantity) {
+        grant.lent = Quantity::ZERO;
+        grant.resources.set(CPU, cpus);
+        if grant.holder == Holder::Waiting {
+            grant.holder = Holder::Running;
+            self.running.give(&grant.resources);
+        }
+    }
+
     /// Forgets a waiting demand; who stood behind it may get on now.
     pub(crate) fn withdraw(&mut self, id: DemandId) -> Vec<Granted> {
         self.waiting.retain(|_, line| {
-            line.retain(|(_, waiting)| *waiting != id);
+            line.retain(|waiting| waiting.id != id);
             !line.is_empty()
         });
         self.pump()
@@ -138,7 +193,7 @@ impl Books {
         let mut heads: Vec<(bool, u64, &ResourceSet)> = self
             .waiting
             .iter()
-            .filter_map(|((new, request), line)| Some((*new, line.front()?.0, request)))
+            .filter_map(|((new, request), line)| Some((*new, line.front()?.arrival, request)))
             .collect();
         heads.sort_unstable_by_key(|(new, arrival, _)| (*new, *arrival));
         let mut spoken_for: BTreeSet<&str> = BTreeSet::new();
@@ -152,23 +207,36 @@ impl Books {
                 chosen = Some(((new, request.clone()), gpus));
                 break;
             }
-            spoken_for.extend(request.short_of(&self.free));
-            if self.choose_gpus(request).is_none() {
-                spoken_for.insert(GPU);
+            if self.will_be_served(request) {
+                spoken_for.extend(request.short_of(&self.free));
+                if self.choose_gpus(request).is_none() {
+                    spoken_for.insert(GPU);
+                }
             }
         }
         let (key, gpus) = chosen?;
         let line = self.waiting.get_mut(&key)?;
-        let (_, id) = line.pop_front()?;
+        let Waiting { id, holder, .. } = line.pop_front()?;
         if line.is_empty() {
             self.waiting.remove(&key);
         }
         let resources = key.1;
+        if holder == Holder::Running {
+            self.running.give(&resources);
+        }
         self.free.take(&resources);
         for (gpu, share) in &gpus {
             self.gpus[*gpu as usize] = self.gpus[*gpu as usize].minus(*share).unwrap_or_default();
         }
-        Some(Granted { id, grant: Grant { resources, gpus, lent: Quantity::ZERO } })
+        Some(Granted { id, grant: Grant { resources, gpus, lent: Quantity::ZERO, holder } })
+    }
+
+    /// Whether `request` can be served once all running tasks have returned.
+    fn will_be_served(&self, request: &ResourceSet) -> bool {
+        let mut soon = self.free.clone();
+        soon.give(&self.running);
+        let has_gpus = self.choose_gpus(request).is_some() || !self.running.get(GPU).is_zero();
+        has_gpus && request.fits(&soon)
     }
 
     /// Which GPUs serve `request`: a fraction fills the fullest one that has room, so that whole ones
@@ -233,9 +301,9 @@ mod tests {
     #[test]
     fn first_come_first_served() {
         let mut books = Books::new(cpus(2));
-        let a = granted(books.ask(DemandId(1), &cpus(2), false));
-        assert_eq!(books.ask(DemandId(2), &cpus(1), false), Verdict::Queued);
-        assert_eq!(books.ask(DemandId(3), &cpus(1), false), Verdict::Queued);
+        let a = granted(books.ask(DemandId(1), &cpus(2), false, Holder::Running));
+        assert_eq!(books.ask(DemandId(2), &cpus(1), false, Holder::Running), Verdict::Queued);
+        assert_eq!(books.ask(DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
         assert!(books.wants_cpu());
         assert_eq!(ids(&books.give_back(&a)), [2, 3]);
     }
@@ -243,9 +311,9 @@ mod tests {
     #[test]
     fn a_big_demand_is_not_starved_by_small_ones() {
         let mut books = Books::new(cpus(2));
-        let a = granted(books.ask(DemandId(1), &cpus(1), false));
-        assert_eq!(books.ask(DemandId(2), &cpus(2), false), Verdict::Queued);
-        assert_eq!(books.ask(DemandId(3), &cpus(1), false), Verdict::Queued);
+        let a = granted(books.ask(DemandId(1), &cpus(1), false, Holder::Running));
+        assert_eq!(books.ask(DemandId(2), &cpus(2), false, Holder::Running), Verdict::Queued);
+        assert_eq!(books.ask(DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
         let next = books.give_back(&a);
         assert_eq!(ids(&next), [2]);
         books.check_invariants(&[&next[0].grant]);
@@ -255,39 +323,40 @@ mod tests {
     #[test]
     fn who_asks_for_other_things_may_overtake() {
         let mut books = Books::new(cpus(1).with("tpu", Quantity::whole(1)));
-        let a = granted(books.ask(DemandId(1), &cpus(1), false));
-        assert_eq!(books.ask(DemandId(2), &cpus(1), false), Verdict::Queued);
+        let a = granted(books.ask(DemandId(1), &cpus(1), false, Holder::Running));
+        assert_eq!(books.ask(DemandId(2), &cpus(1), false, Holder::Running), Verdict::Queued);
         let tpu = ResourceSet::new().with("tpu", Quantity::whole(1));
-        let b = granted(books.ask(DemandId(3), &tpu, false));
+        let b = granted(books.ask(DemandId(3), &tpu, false, Holder::Running));
         books.check_invariants(&[&a, &b]);
     }
 
     #[test]
     fn who_takes_back_comes_first() {
         let mut books = Books::new(cpus(1));
-        let mut a = granted(books.ask(DemandId(1), &cpus(1), false));
-        assert_eq!(books.ask(DemandId(2), &cpus(1), false), Verdict::Queued);
-        assert_eq!(books.ask(DemandId(3), &cpus(1), false), Verdict::Queued);
+        let mut a = granted(books.ask(DemandId(1), &cpus(1), false, Holder::Running));
+        assert_eq!(books.ask(DemandId(2), &cpus(1), false, Holder::Running), Verdict::Queued);
+        assert_eq!(books.ask(DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
         let b = books.give_back_cpus(&mut a);
         assert_eq!(ids(&b), [2]);
-        assert_eq!(books.ask(DemandId(1), &cpus(1), true), Verdict::Queued);
+        assert_eq!(books.ask(DemandId(1), &cpus(1), true, Holder::Running), Verdict::Queued);
         assert_eq!(ids(&books.give_back(&b[0].grant)), [1]);
     }
 
     #[test]
     fn more_than_the_whole_is_infeasible() {
         let mut books = Books::new(cpus(2));
-        assert_eq!(books.ask(DemandId(1), &cpus(3), false), Verdict::Infeasible);
-        assert_eq!(books.ask(DemandId(1), &gpus(0.5), false), Verdict::Infeasible);
+        assert_eq!(books.ask(DemandId(1), &cpus(3), false, Holder::Running), Verdict::Infeasible);
+        assert_eq!(books.ask(DemandId(1), &gpus(0.5), false, Holder::Running), Verdict::Infeasible);
         assert_eq!(books.waiting(), 0);
     }
 
     #[test]
     fn fractions_share_one_gpu_and_leave_the_others_whole() {
         let mut books = Books::new(gpus(2.0));
-        let held: Vec<Grant> = (0..4).map(|n| granted(books.ask(DemandId(n), &gpus(0.25), false))).collect();
+        let held: Vec<Grant> =
+            (0..4).map(|n| granted(books.ask(DemandId(n), &gpus(0.25), false, Holder::Running))).collect();
         assert!(held.iter().all(|grant| grant.gpus[0].0 == 0));
-        let whole = granted(books.ask(DemandId(9), &gpus(1.0), false));
+        let whole = granted(books.ask(DemandId(9), &gpus(1.0), false, Holder::Running));
         assert_eq!(whole.gpus, [(1, Quantity::ONE)]);
         let mut all: Vec<&Grant> = held.iter().collect();
         all.push(&whole);
@@ -297,9 +366,9 @@ mod tests {
     #[test]
     fn two_halves_of_two_gpus_are_not_one_gpu() {
         let mut books = Books::new(gpus(2.0));
-        let a = granted(books.ask(DemandId(1), &gpus(0.6), false));
-        let b = granted(books.ask(DemandId(2), &gpus(0.6), false));
-        assert_eq!(books.ask(DemandId(3), &gpus(1.0), false), Verdict::Queued);
+        let a = granted(books.ask(DemandId(1), &gpus(0.6), false, Holder::Running));
+        let b = granted(books.ask(DemandId(2), &gpus(0.6), false, Holder::Running));
+        assert_eq!(books.ask(DemandId(3), &gpus(1.0), false, Holder::Running), Verdict::Queued);
         books.check_invariants(&[&a, &b]);
         assert_eq!(ids(&books.give_back(&a)), [3]);
     }
@@ -307,12 +376,32 @@ mod tests {
     #[test]
     fn withdrawing_lets_the_next_one_pass() {
         let mut books = Books::new(cpus(2));
-        let a = granted(books.ask(DemandId(1), &cpus(1), false));
-        assert_eq!(books.ask(DemandId(2), &cpus(2), false), Verdict::Queued);
-        assert_eq!(books.ask(DemandId(3), &cpus(1), false), Verdict::Queued);
+        let a = granted(books.ask(DemandId(1), &cpus(1), false, Holder::Running));
+        assert_eq!(books.ask(DemandId(2), &cpus(2), false, Holder::Running), Verdict::Queued);
+        assert_eq!(books.ask(DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
         let next = books.withdraw(DemandId(2));
         assert_eq!(ids(&next), [3]);
         books.check_invariants(&[&a, &next[0].grant]);
+    }
+
+    #[test]
+    fn who_waits_for_an_actors_resources_keeps_nobody_back() {
+        let mut books = Books::new(gpus(2.0));
+        let actor = granted(books.ask(DemandId(1), &gpus(0.5), false, Holder::Keeping));
+        assert_eq!(books.ask(DemandId(2), &gpus(2.0), false, Holder::Running), Verdict::Queued);
+        let small = granted(books.ask(DemandId(3), &gpus(1.0), false, Holder::Running));
+        books.check_invariants(&[&actor, &small]);
+    }
+
+    #[test]
+    fn what_a_waiting_task_starts_is_not_kept_back_by_who_waits_for_that_task() {
+        let mut books = Books::new(gpus(2.0).with(CPU, Quantity::whole(2)));
+        let mut parent = granted(books.ask(DemandId(1), &gpus(0.5), false, Holder::Running));
+        assert_eq!(books.ask(DemandId(2), &gpus(2.0), false, Holder::Running), Verdict::Queued);
+        assert_eq!(books.ask(DemandId(3), &gpus(0.25), false, Holder::Running), Verdict::Queued);
+        assert_eq!(ids(&books.give_back_cpus(&mut parent)), [3]);
+        books.resume(&mut parent, Quantity::ZERO);
+        assert!(books.give_back(&parent).is_empty());
     }
 
     #[test]
@@ -327,7 +416,7 @@ mod tests {
         for n in 0..5_000 {
             let request = cpus(draw(4)).with(GPU, Quantity::from_units(draw(5) as f64 / 4.0).expect("valid"));
             if draw(2) == 0 {
-                match books.ask(DemandId(n), &request, draw(8) == 0) {
+                match books.ask(DemandId(n), &request, draw(8) == 0, Holder::Running) {
                     Verdict::Granted(grant) => held.push(grant),
                     Verdict::Queued | Verdict::Infeasible => {}
                 }

@@ -29,6 +29,8 @@ pub(crate) trait Call: Clone {
     fn actor(&self) -> Option<ActorId>;
     /// Whether it needs the actor for itself.
     fn is_exclusive(&self) -> bool;
+    /// How many calls may overlap at its actor.
+    fn room(&self) -> usize;
 }
 
 #[derive(Debug)]
@@ -151,8 +153,15 @@ impl<C: Call> Waits<C> {
         }
         let Some(actor) = call.actor().filter(|_| !call.has_started()) else { return Vec::new() };
         let occupants = self.at_actor.get(&actor).into_iter().flatten();
-        let occupants = occupants.filter_map(|key| Some(&self.blocked.get(key)?.first()?.call));
-        occupants.filter(|other| other.is_exclusive() || call.is_exclusive()).cloned().collect()
+        let occupants = occupants.filter_map(|key| self.blocked.get(key)?.first());
+        let occupants: Vec<&Blocked<C>> = occupants.collect();
+        // Without room, one of those that overlap must end; they cannot if each waits in this same line.
+        let waits_here = |wait: &&Blocked<C>| {
+            wait.on.iter().any(|on| on.actor() == Some(actor) && !on.has_started() && !on.is_complete())
+        };
+        let is_full = occupants.len() >= call.room() && occupants.iter().all(waits_here);
+        let blocks = |other: &C| is_full || other.is_exclusive() || call.is_exclusive();
+        occupants.into_iter().map(|wait| &wait.call).filter(|other| blocks(other)).cloned().collect()
     }
 }
 
@@ -186,6 +195,9 @@ mod tests {
         }
         fn is_exclusive(&self) -> bool {
             !self.shared
+        }
+        fn room(&self) -> usize {
+            2
         }
     }
 
@@ -247,6 +259,16 @@ mod tests {
         let read = Fake { shared: true, ..queued(2, 7) };
         assert!(waits.enter(&reading, &[read], 1).is_ok());
         assert!(waits.enter(&reading, &[queued(3, 7)], 1).is_err());
+    }
+
+    #[test]
+    fn shared_calls_that_fill_their_actor_and_wait_for_more_of_it_are_a_circle() {
+        let mut waits = Waits::default();
+        let reading = |key| Fake { shared: true, ..running(key, 7) };
+        let read = |key| Fake { shared: true, ..queued(key, 7) };
+        assert!(waits.enter(&reading(1), &[read(2)], 1).is_ok());
+        assert!(waits.enter(&reading(3), &[read(4)], 1).is_err());
+        assert!(waits.enter(&reading(3), &[task(5)], 1).is_ok());
     }
 
     #[test]

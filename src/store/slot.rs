@@ -150,6 +150,8 @@ pub(crate) struct Head {
     users: AtomicU32,
     /// The attempt that runs, or ran last; 0 before the first.
     attempt: AtomicU32,
+    /// How many calls may overlap at the actor that makes it.
+    room: AtomicU32,
     /// What the call occupies while queued; 0 where there is no call.
     bytes: u32,
     definition: &'static Definition,
@@ -236,6 +238,16 @@ impl Head {
     /// The actor that makes it, if one does.
     pub(crate) fn actor(&self) -> Option<ActorId> {
         self.actor.get().copied()
+    }
+
+    /// How many calls may overlap at the actor that makes it.
+    pub(crate) fn room(&self) -> usize {
+        self.room.load(Ordering::Relaxed) as usize
+    }
+
+    /// Says how many calls may overlap at the actor that makes it.
+    pub(crate) fn set_room(&self, calls: usize) {
+        self.room.store(u32::try_from(calls).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// Says whose constructor this is.
@@ -601,6 +613,7 @@ impl Head {
             flags: AtomicU8::new(0),
             users: AtomicU32::new(0),
             attempt: AtomicU32::new(0),
+            room: AtomicU32::new(1),
             definition,
             actor: OnceLock::new(),
             caller: None,

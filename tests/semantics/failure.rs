@@ -351,9 +351,8 @@ pub(crate) fn a_panic_while_an_error_is_shown_or_an_argument_is_cloned_fails_the
         Err(Unspeakable)
     }
     #[remote]
-    fn own(unique: Unique) -> u8 {
-        drop(unique);
-        1
+    fn own(unique: Unique) -> usize {
+        format!("{unique:?}").len()
     }
     let _running = env.start_with(env.config().num_cpus(1.0));
     let error = assert_fails(refuse::remote().get(), ErrorKind::TaskPanicked);
@@ -361,7 +360,7 @@ pub(crate) fn a_panic_while_an_error_is_shown_or_an_argument_is_cloned_fails_the
     let unique = mobula::put(Unique).expect("put");
     let error = assert_fails(own::remote(&unique).get(), ErrorKind::TaskPanicked);
     assert_eq!((error.function(), error.message()), (Some("own"), "there is one Unique"));
-    assert_eq!(own::remote(unique).get().expect("the last ref is moved"), 1);
+    assert_eq!(own::remote(unique).get().expect("the last ref is moved"), 6);
 }
 
 pub(crate) fn an_error_from_a_constructor_is_final(env: &Env) {

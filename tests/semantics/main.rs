@@ -239,6 +239,7 @@ macro_rules! behaviours_in {
                 a_task_without_cpus_runs_where_all_are_taken
                 the_cluster_says_what_it_has_and_what_is_free
                 what_a_failed_task_or_actor_held_comes_back
+                a_demand_that_must_wait_lets_others_pass
                 whatever_happens_all_resources_come_back
                 gpus_on_threads_are_spoken_of_once
                 a_cancelled_wait_for_resources_lets_others_go_first

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mobula::prelude::*;
 use mobula::{available_resources, cluster_resources, get, gpu_ids, kill};
 
-use crate::common::{Dice, Env, Gauge, Journal, Latch, assert_fails, eventually, logged, logged_lines};
+use crate::common::{Dice, Env, Gauge, Journal, Latch, SOON, assert_fails, eventually, logged, logged_lines};
 use crate::fixtures::{Counter, add, hold, hold_inside};
 
 /// How much there is of a resource; what is absent is zero.
@@ -329,6 +329,25 @@ pub(crate) fn what_a_failed_task_or_actor_held_comes_back(env: &Env) {
     assert!(eventually(|| is(free("GPU"), 1.0) && is(free("CPU"), 4.0)), "{:?}", available_resources());
 }
 
+pub(crate) fn a_demand_that_must_wait_lets_others_pass(env: &Env) {
+    #[remote]
+    fn parent(gauge: Gauge, latch: Latch) -> mobula::Result<i64> {
+        let inside = gauge.enter();
+        latch.wait();
+        drop(inside);
+        add::options().num_gpus(0.25).remote(1, 1).get()
+    }
+    let _running = env.start_with(env.config().num_gpus(2.0));
+    let (gauge, latch) = (Gauge::new(), Latch::new());
+    let parent = parent::options().num_gpus(0.5).remote(gauge, latch);
+    gauge.expect(1);
+    let all_of_them = add::options().num_gpus(2.0).remote(2, 2);
+    latch.open();
+    // The large one waits for the parent, which waits for a child, for which there is room.
+    assert_eq!(parent.get_timeout(SOON).expect("its child came to its turn"), 2);
+    assert_eq!(all_of_them.get().expect("in the end"), 4);
+}
+
 pub(crate) fn whatever_happens_all_resources_come_back(env: &Env) {
     #[remote]
     fn end_somehow(how: usize, latch: Latch) -> Result<usize, String> {
@@ -340,14 +359,13 @@ pub(crate) fn whatever_happens_all_resources_come_back(env: &Env) {
         }
     }
     #[remote]
-    fn wait_for_a_child(gpus: f64, open: Latch) -> mobula::Result<usize> {
-        end_somehow::options().num_gpus(gpus).remote(0, open).get()
+    fn wait_for_a_child() -> mobula::Result<i64> {
+        add::remote(1, 1).get()
     }
     let _running = env.start_with(env.config().num_gpus(2.0).resource("tpu", 3.0).memory(1_000));
     let before = available_resources().expect("a session runs");
     let (mut dice, mut calls, mut actors) = (Dice(3), Vec::new(), Vec::new());
-    let open = Latch::new();
-    open.open();
+    let mut parents = Vec::new();
     for n in 0..600_usize {
         let latch = Latch::new();
         let options = end_somehow::options().num_cpus([0.5, 1.0, 2.0, 4.0][dice.roll(4)]);
@@ -367,7 +385,7 @@ pub(crate) fn whatever_happens_all_resources_come_back(env: &Env) {
             actors.push(Device::options().num_gpus(0.5).num_cpus(0.5).remote());
         }
         if dice.roll(6) == 0 {
-            calls.push(wait_for_a_child::options().num_gpus(0.5).remote(0.25, open));
+            parents.push(wait_for_a_child::options().num_gpus(0.5).remote());
         }
         if dice.roll(5) == 0 {
             actors.clear();
@@ -377,7 +395,8 @@ pub(crate) fn whatever_happens_all_resources_come_back(env: &Env) {
     }
     drop(actors);
     mobula::wait(&calls, calls.len(), None).expect("each ends somehow");
-    drop(calls);
+    get(&parents).expect("none of them failed");
+    drop((calls, parents));
     let is_as_before = || available_resources().expect("a session runs") == before;
     assert!(eventually(is_as_before), "{:?}", available_resources());
 }
