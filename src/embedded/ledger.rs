@@ -1,6 +1,6 @@
 //! The books behind their lock, and what is done when a waiting demand is granted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -151,20 +151,22 @@ impl Ledger {
         }
         inner.demands += 1;
         let id = DemandId(inner.demands);
-        match inner.books.ask(id, request, urgent, holder) {
+        let (verdict, others) = inner.books.ask(id, request, urgent, holder);
+        let answer = match verdict {
             Verdict::Granted(grant) => Ok(Some(grant)),
             Verdict::Queued => {
                 let claim =
                     Claim { claimant: claimant(), request: request.clone(), since: now, is_spoken_of: false };
                 inner.claims.insert(id, claim);
-                self.note(&inner);
                 Ok(None)
             }
             Verdict::Infeasible => {
                 let text = format!("asked for {request}; there is {}", inner.books.total());
                 Err(Error::new(ErrorKind::Infeasible, text))
             }
-        }
+        };
+        self.perform(host, inner, others);
+        answer
     }
 
     fn note(&self, inner: &Inner) {
@@ -265,10 +267,15 @@ impl Ledger {
     }
 
     fn perform(&self, host: &Embedded, mut inner: std::sync::MutexGuard<'_, Inner>, granted: Vec<Granted>) {
-        let claimed: Vec<_> = granted
-            .into_iter()
-            .filter_map(|Granted { id, grant }| Some((inner.claims.remove(&id)?.claimant, grant)))
-            .collect();
+        let mut claimed = Vec::new();
+        let mut granted = VecDeque::from(granted);
+        while let Some(Granted { id, grant }) = granted.pop_front() {
+            match inner.claims.remove(&id) {
+                Some(claim) => claimed.push((claim.claimant, grant)),
+                // Its claim was withdrawn while this was decided: the next one's turn.
+                None => granted.extend(inner.books.give_back(&grant)),
+            }
+        }
         self.note(&inner);
         drop(inner);
         for (claimant, grant) in claimed {

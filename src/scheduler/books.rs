@@ -107,16 +107,17 @@ impl Books {
         request.fits(&self.total)
     }
 
-    /// Asks for `request`; `urgent` for what was held before.
+    /// Asks for `request`; `urgent` for what was held before. Beside the answer, who else gets something:
+    /// what keeps others back may have changed since they were looked at.
     pub(crate) fn ask(
         &mut self,
         id: DemandId,
         request: &ResourceSet,
         urgent: bool,
         holder: Holder,
-    ) -> Verdict {
+    ) -> (Verdict, Vec<Granted>) {
         if !self.is_feasible(request) {
-            return Verdict::Infeasible;
+            return (Verdict::Infeasible, Vec::new());
         }
         let arrival = self.arrivals;
         self.arrivals += 1;
@@ -125,10 +126,10 @@ impl Books {
             id,
             holder,
         });
-        // Nobody else can be served: what is free has not changed since they were refused.
-        match self.pump().pop() {
-            Some(granted) => Verdict::Granted(granted.grant),
-            None => Verdict::Queued,
+        let mut granted = self.pump();
+        match granted.iter().position(|granted| granted.id == id) {
+            Some(own) => (Verdict::Granted(granted.remove(own).grant), granted),
+            None => (Verdict::Queued, granted),
         }
     }
 
@@ -287,6 +288,13 @@ mod tests {
         ResourceSet::new().with(GPU, Quantity::from_units(units).expect("valid"))
     }
 
+    /// Asks where nobody else can be served by that.
+    fn ask(books: &mut Books, id: DemandId, request: &ResourceSet, urgent: bool, holder: Holder) -> Verdict {
+        let (verdict, others) = books.ask(id, request, urgent, holder);
+        assert!(others.is_empty());
+        verdict
+    }
+
     fn granted(verdict: Verdict) -> Grant {
         match verdict {
             Verdict::Granted(grant) => grant,
@@ -301,9 +309,9 @@ mod tests {
     #[test]
     fn first_come_first_served() {
         let mut books = Books::new(cpus(2));
-        let a = granted(books.ask(DemandId(1), &cpus(2), false, Holder::Running));
-        assert_eq!(books.ask(DemandId(2), &cpus(1), false, Holder::Running), Verdict::Queued);
-        assert_eq!(books.ask(DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
+        let a = granted(ask(&mut books, DemandId(1), &cpus(2), false, Holder::Running));
+        assert_eq!(ask(&mut books, DemandId(2), &cpus(1), false, Holder::Running), Verdict::Queued);
+        assert_eq!(ask(&mut books, DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
         assert!(books.wants_cpu());
         assert_eq!(ids(&books.give_back(&a)), [2, 3]);
     }
@@ -311,9 +319,9 @@ mod tests {
     #[test]
     fn a_big_demand_is_not_starved_by_small_ones() {
         let mut books = Books::new(cpus(2));
-        let a = granted(books.ask(DemandId(1), &cpus(1), false, Holder::Running));
-        assert_eq!(books.ask(DemandId(2), &cpus(2), false, Holder::Running), Verdict::Queued);
-        assert_eq!(books.ask(DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
+        let a = granted(ask(&mut books, DemandId(1), &cpus(1), false, Holder::Running));
+        assert_eq!(ask(&mut books, DemandId(2), &cpus(2), false, Holder::Running), Verdict::Queued);
+        assert_eq!(ask(&mut books, DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
         let next = books.give_back(&a);
         assert_eq!(ids(&next), [2]);
         books.check_invariants(&[&next[0].grant]);
@@ -323,40 +331,41 @@ mod tests {
     #[test]
     fn who_asks_for_other_things_may_overtake() {
         let mut books = Books::new(cpus(1).with("tpu", Quantity::whole(1)));
-        let a = granted(books.ask(DemandId(1), &cpus(1), false, Holder::Running));
-        assert_eq!(books.ask(DemandId(2), &cpus(1), false, Holder::Running), Verdict::Queued);
+        let a = granted(ask(&mut books, DemandId(1), &cpus(1), false, Holder::Running));
+        assert_eq!(ask(&mut books, DemandId(2), &cpus(1), false, Holder::Running), Verdict::Queued);
         let tpu = ResourceSet::new().with("tpu", Quantity::whole(1));
-        let b = granted(books.ask(DemandId(3), &tpu, false, Holder::Running));
+        let b = granted(ask(&mut books, DemandId(3), &tpu, false, Holder::Running));
         books.check_invariants(&[&a, &b]);
     }
 
     #[test]
     fn who_takes_back_comes_first() {
         let mut books = Books::new(cpus(1));
-        let mut a = granted(books.ask(DemandId(1), &cpus(1), false, Holder::Running));
-        assert_eq!(books.ask(DemandId(2), &cpus(1), false, Holder::Running), Verdict::Queued);
-        assert_eq!(books.ask(DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
+        let mut a = granted(ask(&mut books, DemandId(1), &cpus(1), false, Holder::Running));
+        assert_eq!(ask(&mut books, DemandId(2), &cpus(1), false, Holder::Running), Verdict::Queued);
+        assert_eq!(ask(&mut books, DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
         let b = books.give_back_cpus(&mut a);
         assert_eq!(ids(&b), [2]);
-        assert_eq!(books.ask(DemandId(1), &cpus(1), true, Holder::Running), Verdict::Queued);
+        assert_eq!(ask(&mut books, DemandId(1), &cpus(1), true, Holder::Running), Verdict::Queued);
         assert_eq!(ids(&books.give_back(&b[0].grant)), [1]);
     }
 
     #[test]
     fn more_than_the_whole_is_infeasible() {
         let mut books = Books::new(cpus(2));
-        assert_eq!(books.ask(DemandId(1), &cpus(3), false, Holder::Running), Verdict::Infeasible);
-        assert_eq!(books.ask(DemandId(1), &gpus(0.5), false, Holder::Running), Verdict::Infeasible);
+        assert_eq!(ask(&mut books, DemandId(1), &cpus(3), false, Holder::Running), Verdict::Infeasible);
+        assert_eq!(ask(&mut books, DemandId(1), &gpus(0.5), false, Holder::Running), Verdict::Infeasible);
         assert_eq!(books.waiting(), 0);
     }
 
     #[test]
     fn fractions_share_one_gpu_and_leave_the_others_whole() {
         let mut books = Books::new(gpus(2.0));
-        let held: Vec<Grant> =
-            (0..4).map(|n| granted(books.ask(DemandId(n), &gpus(0.25), false, Holder::Running))).collect();
+        let held: Vec<Grant> = (0..4)
+            .map(|n| granted(ask(&mut books, DemandId(n), &gpus(0.25), false, Holder::Running)))
+            .collect();
         assert!(held.iter().all(|grant| grant.gpus[0].0 == 0));
-        let whole = granted(books.ask(DemandId(9), &gpus(1.0), false, Holder::Running));
+        let whole = granted(ask(&mut books, DemandId(9), &gpus(1.0), false, Holder::Running));
         assert_eq!(whole.gpus, [(1, Quantity::ONE)]);
         let mut all: Vec<&Grant> = held.iter().collect();
         all.push(&whole);
@@ -366,9 +375,9 @@ mod tests {
     #[test]
     fn two_halves_of_two_gpus_are_not_one_gpu() {
         let mut books = Books::new(gpus(2.0));
-        let a = granted(books.ask(DemandId(1), &gpus(0.6), false, Holder::Running));
-        let b = granted(books.ask(DemandId(2), &gpus(0.6), false, Holder::Running));
-        assert_eq!(books.ask(DemandId(3), &gpus(1.0), false, Holder::Running), Verdict::Queued);
+        let a = granted(ask(&mut books, DemandId(1), &gpus(0.6), false, Holder::Running));
+        let b = granted(ask(&mut books, DemandId(2), &gpus(0.6), false, Holder::Running));
+        assert_eq!(ask(&mut books, DemandId(3), &gpus(1.0), false, Holder::Running), Verdict::Queued);
         books.check_invariants(&[&a, &b]);
         assert_eq!(ids(&books.give_back(&a)), [3]);
     }
@@ -376,9 +385,9 @@ mod tests {
     #[test]
     fn withdrawing_lets_the_next_one_pass() {
         let mut books = Books::new(cpus(2));
-        let a = granted(books.ask(DemandId(1), &cpus(1), false, Holder::Running));
-        assert_eq!(books.ask(DemandId(2), &cpus(2), false, Holder::Running), Verdict::Queued);
-        assert_eq!(books.ask(DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
+        let a = granted(ask(&mut books, DemandId(1), &cpus(1), false, Holder::Running));
+        assert_eq!(ask(&mut books, DemandId(2), &cpus(2), false, Holder::Running), Verdict::Queued);
+        assert_eq!(ask(&mut books, DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
         let next = books.withdraw(DemandId(2));
         assert_eq!(ids(&next), [3]);
         books.check_invariants(&[&a, &next[0].grant]);
@@ -387,18 +396,18 @@ mod tests {
     #[test]
     fn who_waits_for_an_actors_resources_keeps_nobody_back() {
         let mut books = Books::new(gpus(2.0));
-        let actor = granted(books.ask(DemandId(1), &gpus(0.5), false, Holder::Keeping));
-        assert_eq!(books.ask(DemandId(2), &gpus(2.0), false, Holder::Running), Verdict::Queued);
-        let small = granted(books.ask(DemandId(3), &gpus(1.0), false, Holder::Running));
+        let actor = granted(ask(&mut books, DemandId(1), &gpus(0.5), false, Holder::Keeping));
+        assert_eq!(ask(&mut books, DemandId(2), &gpus(2.0), false, Holder::Running), Verdict::Queued);
+        let small = granted(ask(&mut books, DemandId(3), &gpus(1.0), false, Holder::Running));
         books.check_invariants(&[&actor, &small]);
     }
 
     #[test]
     fn what_a_waiting_task_starts_is_not_kept_back_by_who_waits_for_that_task() {
         let mut books = Books::new(gpus(2.0).with(CPU, Quantity::whole(2)));
-        let mut parent = granted(books.ask(DemandId(1), &gpus(0.5), false, Holder::Running));
-        assert_eq!(books.ask(DemandId(2), &gpus(2.0), false, Holder::Running), Verdict::Queued);
-        assert_eq!(books.ask(DemandId(3), &gpus(0.25), false, Holder::Running), Verdict::Queued);
+        let mut parent = granted(ask(&mut books, DemandId(1), &gpus(0.5), false, Holder::Running));
+        assert_eq!(ask(&mut books, DemandId(2), &gpus(2.0), false, Holder::Running), Verdict::Queued);
+        assert_eq!(ask(&mut books, DemandId(3), &gpus(0.25), false, Holder::Running), Verdict::Queued);
         assert_eq!(ids(&books.give_back_cpus(&mut parent)), [3]);
         books.resume(&mut parent, Quantity::ZERO);
         assert!(books.give_back(&parent).is_empty());
@@ -416,7 +425,7 @@ mod tests {
         for n in 0..5_000 {
             let request = cpus(draw(4)).with(GPU, Quantity::from_units(draw(5) as f64 / 4.0).expect("valid"));
             if draw(2) == 0 {
-                match books.ask(DemandId(n), &request, draw(8) == 0, Holder::Running) {
+                match ask(&mut books, DemandId(n), &request, draw(8) == 0, Holder::Running) {
                     Verdict::Granted(grant) => held.push(grant),
                     Verdict::Queued | Verdict::Infeasible => {}
                 }

@@ -155,13 +155,28 @@ impl<C: Call> Waits<C> {
         let occupants = self.at_actor.get(&actor).into_iter().flatten();
         let occupants = occupants.filter_map(|key| self.blocked.get(key)?.first());
         let occupants: Vec<&Blocked<C>> = occupants.collect();
-        // Without room, one of those that overlap must end; they cannot if each waits in this same line.
-        let waits_here = |wait: &&Blocked<C>| {
-            wait.on.iter().any(|on| on.actor() == Some(actor) && !on.has_started() && !on.is_complete())
-        };
-        let is_full = occupants.len() >= call.room() && occupants.iter().all(waits_here);
+        // Without room, one of those that overlap must end first.
+        let is_full = occupants.len() >= call.room() && Self::all_wait_here(&occupants, actor);
         let blocks = |other: &C| is_full || other.is_exclusive() || call.is_exclusive();
         occupants.into_iter().map(|wait| &wait.call).filter(|other| blocks(other)).cloned().collect()
+    }
+
+    /// Whether each of these calls waits for one that is queued at their actor, or for another of them
+    /// that does.
+    fn all_wait_here(occupants: &[&Blocked<C>], actor: ActorId) -> bool {
+        let is_queued = |on: &C| on.actor() == Some(actor) && !on.has_started() && !on.is_complete();
+        let mut stuck: HashSet<C::Key> = HashSet::new();
+        loop {
+            let before = stuck.len();
+            for wait in occupants {
+                if wait.on.iter().any(|on| is_queued(on) || stuck.contains(&on.key())) {
+                    stuck.insert(wait.call.key());
+                }
+            }
+            if stuck.len() == before {
+                return stuck.len() == occupants.len();
+            }
+        }
     }
 }
 
