@@ -162,16 +162,17 @@ impl Host {
 
     /// Runs a call, with all its attempts. `Err` when the actor ends with it.
     fn run(&mut self, object: Arc<dyn Object>) -> Result<(), Error> {
-        let Some(mut call) = start(object.clone()) else { return Ok(()) };
-        let retry = call.retry().or(self.actor.policy().retry).unwrap_or(ONCE);
         let overlaps = !object.head().is_exclusive() && self.crew.max > 1;
-        // A crash of a call before this one: this one runs on the new instance, if there is one.
+        // A crash of a call before this one: this one runs on the new instance, if there is one. Until
+        // there is room it has not started, and whoever searches for circles of waits sees it so.
         let before = if overlaps { Crew::make_room } else { Crew::wait };
         if let Err(death) = self.clear_crash(before) {
             let text = format!("actor `{}` is dead: {}", self.actor.name(), death.message());
             object.fail(Error::new(ErrorKind::ActorDied, text).caused_by(death.clone()));
             return Err(death);
         }
+        let Some(mut call) = start(object.clone()) else { return Ok(()) };
+        let retry = call.retry().or(self.actor.policy().retry).unwrap_or(ONCE);
         if overlaps && let Some(State::Shared(state)) = &self.state {
             self.crew.run(Piece { state: state.clone(), call, retry, attempt: 1 });
             return Ok(());
