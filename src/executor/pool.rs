@@ -321,6 +321,8 @@ impl Member {
     }
 
     fn run_granted(&self, object: Arc<dyn Object>, lease: &Arc<Lease>) {
+        // The task has its own resources; what this member holds for the fast queue is for others now.
+        self.give_back();
         self.pool.away.fetch_add(1, Ordering::SeqCst);
         IS_GRANTED.set(true);
         // Whoever pushed a fast task may have counted on this member.

@@ -323,6 +323,28 @@ pub(crate) fn a_child_can_shorten_its_deadline_and_not_lengthen_it(env: &Env) {
     journal.expect("longer was told");
 }
 
+pub(crate) fn a_child_that_outlives_its_parent_keeps_its_deadline(env: &Env) {
+    #[remote]
+    fn leave_behind(journal: Journal) -> (ObjectRef<()>, ObjectRef<()>) {
+        let child = loop_until_told::remote(journal, "child");
+        // And so for the children of that one.
+        let grandchild = leave_one::remote(journal);
+        (child, grandchild)
+    }
+    #[remote]
+    fn leave_one(journal: Journal) {
+        loop_until_told::remote(journal, "grandchild");
+    }
+    let _running = env.start();
+    let journal = Journal::new();
+    let parent = leave_behind::options().timeout(Duration::from_millis(400)).remote(journal);
+    let (child, between) = parent.get().expect("it returned in time");
+    between.get().expect("so did this");
+    assert_fails(child.get_timeout(SOON), ErrorKind::Timeout);
+    journal.expect("child was told");
+    journal.expect("grandchild was told");
+}
+
 pub(crate) fn a_deadline_reaches_through_actors(env: &Env) {
     struct Relay;
     #[remote]
@@ -366,13 +388,13 @@ pub(crate) fn an_actor_made_under_a_deadline_outlives_it(env: &Env) {
     }
     let _running = env.start();
     let journal = Journal::new();
-    let made = make::options().timeout(Duration::from_millis(200)).remote(journal);
+    let made = make::options().timeout(Duration::from_millis(400)).remote(journal);
     let subject = made.get().expect("in time");
     drop(made);
     // One with as long a deadline, made later.
     let latch = Latch::new();
     let _open = latch.guard();
-    let late = hold::options().timeout(Duration::from_millis(200)).remote(latch, 0);
+    let late = hold::options().timeout(Duration::from_millis(400)).remote(latch, 0);
     assert_fails(late.get(), ErrorKind::Timeout);
     assert_eq!(subject.note.remote("used").get().expect("it lives"), 2);
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use mobula::prelude::*;
 use mobula::{get, put};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::common::{Env, Latch, assert_fails, of_this_process};
 use crate::fixtures::add;
@@ -136,6 +138,38 @@ pub(crate) fn timers_work_in_an_async_class(env: &Env) {
     }
     let _running = env.start();
     assert!(Clock::remote().tick.remote(Latch::new()).get().expect("a timer"));
+}
+
+/// Sends a text through a socket.
+async fn echo(text: &str) -> std::io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let mut client = TcpStream::connect(listener.local_addr()?).await?;
+    let (mut server, _) = listener.accept().await?;
+    server.write_all(text.as_bytes()).await?;
+    drop(server);
+    let mut echo = String::new();
+    client.read_to_string(&mut echo).await?;
+    Ok(echo)
+}
+
+pub(crate) fn sockets_work_in_an_async_class(env: &Env) {
+    struct Echo;
+    #[remote]
+    impl Echo {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+        pub(crate) async fn method(&self, text: &str) -> Result<String, std::io::Error> {
+            echo(text).await
+        }
+    }
+    #[remote]
+    async fn function(text: &str) -> Result<String, std::io::Error> {
+        echo(text).await
+    }
+    let _running = env.start();
+    let echoes = [Echo::remote().method.remote("hello"), function::remote("hello")];
+    assert_eq!(get(&echoes).expect("a socket each"), ["hello", "hello"]);
 }
 
 pub(crate) fn what_needs_processes_says_that_it_is_unsupported(env: &Env) {

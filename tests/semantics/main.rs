@@ -260,6 +260,7 @@ macro_rules! behaviours_in {
                 a_deadline_bounds_all_attempts_together
                 a_parent_and_its_child_end_together_at_the_parents_deadline
                 a_child_can_shorten_its_deadline_and_not_lengthen_it
+                a_child_that_outlives_its_parent_keeps_its_deadline
                 a_deadline_reaches_through_actors
                 an_actor_made_under_a_deadline_outlives_it
                 a_class_bounds_all_its_calls
@@ -331,6 +332,7 @@ macro_rules! behaviours_in {
                 values_move_without_being_serialised
                 a_borrowed_parameter_lies_where_the_object_does
                 timers_work_in_an_async_class
+                sockets_work_in_an_async_class
                 what_needs_processes_says_that_it_is_unsupported
                 no_socket_is_opened
                 ten_thousand_nested_waits_finish_on_two_cpus
