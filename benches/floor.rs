@@ -84,7 +84,7 @@ impl Floors {
     pub fn new(members: usize, arbiters: usize) -> Self {
         assert!(members > 0 && arbiters > 0, "a floor needs members and arbiters");
         let (ping, served) = channel::unbounded();
-        let (give, pong) = channel::unbounded();
+        let (give, answers) = channel::unbounded();
         let echo = spawn("floor-echo", move || {
             while let Ok(i) = served.recv() {
                 if give.send(i).is_err() {
@@ -93,7 +93,7 @@ impl Floors {
             }
         });
         let standing = Standing::new(members, arbiters);
-        Self { standing: Some(standing), ping: Some(ping), pong, echo: Some(echo) }
+        Self { standing: Some(standing), ping: Some(ping), pong: answers, echo: Some(echo) }
     }
 
     /// One sync actor (a `SyncArbiter` of one thread), [`IN_FLIGHT`] calls in flight: `send` so many,

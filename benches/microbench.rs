@@ -271,6 +271,7 @@ fn cores() -> usize {
 }
 
 /// Rows with floors.
+#[allow(clippy::too_many_lines, clippy::items_after_statements, reason = "one table")]
 fn with_floors(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
     let floors = Floors::new(cores(), cores());
     let actor = Sync::remote();
@@ -395,6 +396,7 @@ fn with_floors(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
 }
 
 /// Rows that stand by themselves.
+#[allow(clippy::too_many_lines, clippy::type_complexity, reason = "one table")]
 fn without_floors(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
     let memory = "100,000 live async actors, bytes each";
     if wanted(memory) {

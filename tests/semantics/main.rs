@@ -32,6 +32,7 @@ mod pressure;
 mod resources;
 mod serial;
 mod sessions;
+mod storms;
 mod streams;
 mod trees;
 mod waiting;
@@ -363,6 +364,10 @@ macro_rules! behaviours_in {
                 every_option_can_be_an_attribute
                 a_timeout_for_ever_is_none
                 a_wrong_option_on_an_attribute_that_compiles_fails_the_call
+            }
+            storms {
+                each_call_ends
+                the_session_ends_in_the_midst_of_it
             }
         }
     };

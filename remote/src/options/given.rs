@@ -28,7 +28,7 @@ enum Value {
     /// `detached`
     Nothing,
     /// `num_cpus = 2`
-    Single(Expr),
+    Single(Box<Expr>),
     /// `resources(a = 1)`, still unread: only some options take it
     Table(TokenStream),
 }
@@ -276,7 +276,7 @@ impl Parse for Given {
         let name = input.call(Ident::parse_any)?;
         let value = if input.peek(Token![=]) {
             input.parse::<Token![=]>()?;
-            Value::Single(input.parse()?)
+            Value::Single(Box::new(input.parse()?))
         } else if input.peek(token::Paren) {
             let rows;
             syn::parenthesized!(rows in input);
