@@ -37,6 +37,54 @@ mod streams;
 mod trees;
 mod waiting;
 
+/// The names that programs rely on; a missing one does not compile.
+mod contract {
+    #[allow(unused_imports, reason = "that they are there is the test")]
+    use mobula::{
+        ActorHandle, Arg, Config, Error, ErrorKind, IntoArg, ObjectRef, ObjectStream, Result, Session, Value,
+        View, as_completed, available_resources, cancel, cluster_resources, context, exit_actor, get,
+        get_actor, get_timeout, gpu_ids, init, is_cancelled, is_initialized, kill, node_ip, nodes, put,
+        remote, shutdown, testing, tree_reduce, tree_reduce_unordered, wait,
+    };
+
+    #[allow(dead_code, reason = "that they are there is the test")]
+    const KINDS: [ErrorKind; 30] = {
+        use ErrorKind::*;
+        [
+            TaskFailed,
+            TaskPanicked,
+            ActorDied,
+            WorkerCrashed,
+            NodeDied,
+            OwnerDied,
+            ObjectLost,
+            Timeout,
+            Cancelled,
+            Deadlock,
+            Infeasible,
+            QueueFull,
+            StoreFull,
+            OutOfMemory,
+            TooManyThreads,
+            NotFound,
+            NameTaken,
+            WrongType,
+            InvalidOption,
+            Unsupported,
+            Io,
+            Encode,
+            Decode,
+            FunctionNotFound,
+            Unauthorized,
+            VersionMismatch,
+            Unreachable,
+            BlockingInAsync,
+            AlreadyInitialized,
+            Shutdown,
+        ]
+    };
+}
+
 macro_rules! suite {
     ($env:ident: $($room:ident { $($behaviour:ident)* })*) => {
         mod $env {
@@ -85,6 +133,7 @@ macro_rules! behaviours_in {
                 a_producer_that_fails_ends_its_stream_with_the_failure
                 a_stream_whose_argument_failed_yields_that_failure
                 dropping_a_stream_cancels_its_producer
+                a_producer_between_two_items_is_told_that_its_stream_was_dropped
                 a_producer_far_ahead_waits_for_its_consumer
                 methods_yield_streams_of_their_state
                 a_stream_past_its_deadline_ends_with_timeout
@@ -157,6 +206,7 @@ macro_rules! behaviours_in {
                 wait_for_none_too_many_or_one_twice_is_an_invalid_option
                 wait_one_by_one_ends_with_all
                 as_completed_yields_in_the_order_of_completion
+                as_completed_remembers_what_came_while_nobody_asked
                 as_completed_is_a_stream_and_yields_failures
                 as_completed_that_is_dropped_lets_go
                 a_put_value_is_there_at_once
@@ -229,6 +279,7 @@ macro_rules! behaviours_in {
                 tasks_of_several_cpus_and_of_one_share_them
                 gpus_are_handed_out_by_id
                 fractions_of_a_gpu_share_one_id
+                fractions_leave_whole_gpus_to_others
                 a_whole_gpu_is_not_made_of_two_halves
                 an_actor_keeps_its_gpus_over_calls_and_restarts
                 an_overlapping_call_sees_what_its_actor_holds
@@ -364,6 +415,7 @@ macro_rules! behaviours_in {
                 every_option_can_be_an_attribute
                 a_timeout_for_ever_is_none
                 a_wrong_option_on_an_attribute_that_compiles_fails_the_call
+                every_setting_of_a_session_can_be_made
             }
             storms {
                 each_call_ends

@@ -1,5 +1,6 @@
 //! What options say and where.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mobula::prelude::*;
@@ -112,4 +113,17 @@ pub(crate) fn a_wrong_option_on_an_attribute_that_compiles_fails_the_call(env: &
     let _running = env.start();
     assert_fails(negative::remote().get(), ErrorKind::InvalidOption);
     negative::options().num_cpus(1.0).remote().get().expect("what is said in the call stands over it");
+}
+
+pub(crate) fn every_setting_of_a_session_can_be_made(env: &Env) {
+    let config = env.config().num_cpus(1.5).num_gpus(2.0).resource("tpu", 0.5).memory(1 << 30);
+    let config = config.object_store_memory(1 << 28).namespace("here").log_level("warn").env("KEY", "value");
+    let running = env.start_with(config.shutdown_grace(Duration::from_secs(1)));
+    let made = [("CPU", 1.5), ("GPU", 2.0), ("memory", f64::from(1 << 30)), ("tpu", 0.5)];
+    let made: BTreeMap<_, _> = made.into_iter().map(|(name, amount)| (name.to_owned(), amount)).collect();
+    assert_eq!(mobula::cluster_resources().expect("a session runs"), made);
+    let counter = Counter::options().name("one").namespace("here").remote(1);
+    assert_eq!(mobula::get_actor::<Counter>("one").expect("the session's namespace").id(), counter.id());
+    drop(counter);
+    drop(running);
 }

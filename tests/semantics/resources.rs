@@ -149,6 +149,19 @@ pub(crate) fn fractions_of_a_gpu_share_one_id(env: &Env) {
     assert_eq!(gauge.peak(), 8);
 }
 
+pub(crate) fn fractions_leave_whole_gpus_to_others(env: &Env) {
+    let _running = env.start_with(env.config().num_cpus(9.0).num_gpus(2.0));
+    let (gauge, latch) = (Gauge::new(), Latch::new());
+    let parts: Vec<_> =
+        [0.25, 0.5, 0.25].map(|part| gpus_held::options().num_gpus(part).remote(gauge, latch)).into();
+    let whole = gpus_held::options().num_gpus(1.0).remote(gauge, latch);
+    gauge.expect(4);
+    latch.open();
+    let ids: BTreeSet<_> = get(&parts).expect("ids").into_iter().flatten().collect();
+    assert_eq!(ids.len(), 1, "they share one");
+    assert!(ids.is_disjoint(&whole.get().expect("ids").into_iter().collect()));
+}
+
 pub(crate) fn a_whole_gpu_is_not_made_of_two_halves(env: &Env) {
     let _running = env.start_with(env.config().num_gpus(2.0));
     let (gauge, latch) = (Gauge::new(), Latch::new());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mobula::prelude::*;
 
 use crate::common::{Env, Journal, Latch, assert_fails, block_on, next};
-use crate::fixtures::add;
+use crate::fixtures::{add, loop_until_told};
 
 /// Yields up to `to`, waiting for the latch before each item from `from` on.
 #[remote]
@@ -93,6 +93,23 @@ pub(crate) fn dropping_a_stream_cancels_its_producer(env: &Env) {
     assert_eq!(stream.next().expect("an item").get().expect("a number"), 0);
     drop(stream);
     journal.expect("the producer ended");
+}
+
+pub(crate) fn a_producer_between_two_items_is_told_that_its_stream_was_dropped(env: &Env) {
+    #[remote]
+    fn slow(journal: Journal) -> impl Iterator<Item = u64> {
+        (0..2).inspect(move |n| {
+            if *n == 1 {
+                loop_until_told(journal, "it");
+            }
+        })
+    }
+    let _running = env.start();
+    let journal = Journal::new();
+    let stream = slow::remote(journal);
+    journal.expect("it runs");
+    drop(stream);
+    journal.expect("it was told");
 }
 
 pub(crate) fn a_producer_far_ahead_waits_for_its_consumer(env: &Env) {

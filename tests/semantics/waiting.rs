@@ -165,6 +165,19 @@ pub(crate) fn as_completed_yields_in_the_order_of_completion(env: &Env) {
     assert_eq!(as_completed(Vec::<ObjectRef<i64>>::new()).count(), 0);
 }
 
+pub(crate) fn as_completed_remembers_what_came_while_nobody_asked(env: &Env) {
+    let _running = env.start();
+    let latches: Vec<_> = (0..4).map(|_| Latch::new()).collect();
+    let list: Vec<_> = (0..).zip(&latches).map(|(n, latch)| hold::remote(*latch, n)).collect();
+    let completed = as_completed(&list);
+    for n in [2, 0, 3, 1_usize] {
+        latches[n].open();
+        list[n].get().expect("it is there");
+    }
+    let order: Vec<_> = completed.map(|first| first.get().expect("a number")).collect();
+    assert_eq!(order, [2, 0, 3, 1]);
+}
+
 pub(crate) fn as_completed_is_a_stream_and_yields_failures(env: &Env) {
     let _running = env.start();
     let latch = Latch::new();
