@@ -176,39 +176,29 @@ pub(super) fn complete<T: Send + Sync + 'static>(slot: &Arc<dyn Object>, result:
     }
 }
 
-/// Arguments that are kept while another attempt is left.
-pub(super) struct Kept<A>(Option<A>);
-
-impl<A: Args> Kept<A> {
-    pub(super) fn new(args: A) -> Self {
-        Self(Some(args))
+/// Arguments for an attempt, and what is kept for another one unless this is the last.
+fn for_attempt<A: Args>(args: A, last: bool) -> (A, Option<A>) {
+    if last {
+        return (args, None);
     }
-
-    pub(super) fn for_attempt(&mut self, last: bool) -> A {
-        let args = self.0.take().expect("kept until the last attempt");
-        if last {
-            return args;
-        }
-        let (now, later) = args.fork();
-        self.0 = Some(later);
-        now
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, Args::bytes)
-    }
+    let (now, later) = args.fork();
+    (now, Some(later))
 }
+
+/// Why a job is still there when an attempt begins.
+const KEPT: &str = "kept until the last attempt";
 
 /// The objects among arguments that are not there, or have failed.
 pub(super) fn needs_of<A: Args>(args: &A) -> Vec<Arc<dyn Object>> {
     args.needs().into_iter().map(|need| need.0).collect()
 }
 
-struct FunctionJob<F: Function>(Kept<F::Args>);
+struct FunctionJob<F: Function>(F::Args);
 
 impl<F: Function> Job for FunctionJob<F> {
-    fn attempt(&mut self, slot: &Arc<dyn Object>, _: Seat<'_>, last: bool) -> Progress {
-        let args = self.0.for_attempt(last);
+    fn attempt(this: &mut Option<Self>, slot: &Arc<dyn Object>, _: Seat<'_>, last: bool) -> Progress {
+        let (args, kept) = for_attempt(this.take().expect(KEPT).0, last);
+        *this = kept.map(Self);
         match F::BODY {
             FunctionBody::Sync(code) => complete(slot, code(args)),
             FunctionBody::Async(code) => {
@@ -232,7 +222,7 @@ impl<F: Function> Job for FunctionJob<F> {
 /// Starts a task; what goes wrong fails the ref.
 pub fn call_function<F: Function>(options: Option<Options>, args: F::Args) -> ObjectRef<F::Output> {
     let needs = needs_of(&args);
-    let job = FunctionJob::<F>(Kept::new(args));
+    let job = FunctionJob::<F>(args);
     submit(F::DEFINITION, or_of_attribute(options, F::PLAIN, F::options), needs, job)
 }
 
@@ -276,8 +266,8 @@ pub(super) fn submit<T: Send + Sync + 'static, J: Job>(
 }
 
 struct MethodJob<M: Method> {
-    args: Kept<M::Args>,
-    casts: Casts<M::Class>,
+    args: M::Args,
+    casts: &'static Casts<M::Class>,
 }
 
 impl<M: Method> Job for MethodJob<M> {
@@ -285,9 +275,11 @@ impl<M: Method> Job for MethodJob<M> {
         clippy::await_holding_refcell_ref,
         reason = "the host lends the state only where the borrow holds"
     )]
-    fn attempt(&mut self, slot: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress {
-        let args = self.args.for_attempt(last);
-        let Casts { by_ref, by_mut } = self.casts;
+    fn attempt(this: &mut Option<Self>, slot: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress {
+        let Self { args, casts } = this.take().expect(KEPT);
+        let (args, kept) = for_attempt(args, last);
+        *this = kept.map(|args| Self { args, casts });
+        let Casts { by_ref, by_mut } = *casts;
         match (M::BODY, seat) {
             (MethodBody::Exclusive(code), Seat::Exclusive(state)) => {
                 complete(slot, code(by_mut(state), args))
@@ -344,7 +336,7 @@ pub fn call_method<M: Method>(
     args: M::Args,
 ) -> ObjectRef<M::Output> {
     let needs = needs_of(&args);
-    let job = MethodJob::<M> { args: Kept::new(args), casts: link.casts };
+    let job = MethodJob::<M> { args, casts: link.casts };
     post(link, M::DEFINITION, or_of_attribute(options, M::PLAIN, M::options), needs, job)
 }
 
@@ -357,7 +349,7 @@ pub fn stream_method<M: Method>(
     let needs = needs_of(&args);
     let (stream, sink) = ObjectStream::new(M::DEFINITION);
     let bytes = args.bytes();
-    let Casts { by_ref, by_mut } = link.casts;
+    let Casts { by_ref, by_mut } = *link.casts;
     let is_exclusive = matches!(M::BODY, MethodBody::StreamExclusive(_));
     let job = StreamJob::new(sink, bytes, is_exclusive, move |seat, sink| match (M::BODY, seat) {
         (MethodBody::StreamExclusive(code), Seat::Exclusive(state)) => code(by_mut(state), args, sink),
@@ -373,7 +365,7 @@ pub fn stream_method<M: Method>(
     stream.produced_by(post(link, M::DEFINITION, options, needs, job))
 }
 
-fn post<C: ?Sized, T: Send + Sync + 'static, J: Job>(
+fn post<C: ?Sized + 'static, T: Send + Sync + 'static, J: Job>(
     link: &Link<C>,
     definition: &'static Definition,
     options: Option<Options>,
@@ -394,7 +386,7 @@ fn post<C: ?Sized, T: Send + Sync + 'static, J: Job>(
 }
 
 /// Checks what was said of a call to an actor; `false` if it is over already.
-fn admit<C: ?Sized>(
+fn admit<C: ?Sized + 'static>(
     link: &Link<C>,
     runtime: &Arc<dyn Runtime>,
     options: Option<Options>,
@@ -403,7 +395,7 @@ fn admit<C: ?Sized>(
     let policy = link.actor.policy();
     runtime::back_pressure(runtime, true)?;
     if let Some(most) = policy.pending_max
-        && link.actor.queued() >= most
+        && link.actor.queued() >= most as usize
     {
         let text = format!("{most} calls wait for actor `{}` already", link.actor.name());
         return Err(Error::new(ErrorKind::QueueFull, text));
@@ -422,18 +414,21 @@ fn admit<C: ?Sized>(
 }
 
 struct ConstructJob<K: Construct> {
-    args: Kept<K::Args>,
+    args: K::Args,
     sharing: Option<crate::spec::Sharing>,
 }
 
 impl<K: Construct> Job for ConstructJob<K> {
-    fn attempt(&mut self, slot: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress {
+    fn attempt(this: &mut Option<Self>, slot: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress {
         let Seat::Vacant(place) = seat else { unreachable!("a constructor finds no state") };
-        let state = match K::construct(self.args.for_attempt(last)) {
+        let Self { args, sharing } = this.take().expect(KEPT);
+        let (args, kept) = for_attempt(args, last);
+        *this = kept.map(|args| Self { args, sharing });
+        let state = match K::construct(args) {
             Ok(state) => state,
             Err(error) => return Progress::Failed(error),
         };
-        *place = Some(match self.sharing {
+        *place = Some(match sharing {
             Some(share) => Built::Shared(share(Box::new(state))),
             None => Built::Own(Box::new(state)),
         });
@@ -453,7 +448,7 @@ impl<K: Construct> Job for ConstructJob<K> {
 pub fn create_actor<K: Construct>(options: Option<Options>, args: K::Args) -> ActorHandle<K::Class> {
     let options = options.unwrap_or_else(|| if K::PLAIN { Options::new() } else { K::options() });
     let needs = needs_of(&args);
-    let job = ConstructJob::<K> { args: Kept::new(args), sharing: options.shared_by() };
+    let job = ConstructJob::<K> { args, sharing: options.shared_by() };
     let caller = runtime::caller_anywhere();
     let ready: Arc<dyn Of<()>> = store::call(&K::DEFINITION.constructor, caller, None, job);
     let creation = Creation {
@@ -463,5 +458,5 @@ pub fn create_actor<K: Construct>(options: Option<Options>, args: K::Args) -> Ac
         needs,
         options,
     };
-    ActorHandle::new(session::create(creation), Link::<K::Class>::casts_of_class())
+    ActorHandle::new(session::create(creation), Link::<K::Class>::CASTS)
 }

@@ -57,31 +57,33 @@ pub trait ConcreteClass: Class<Kind = Concrete> {
 
 /// How a method reaches its actor. It does not keep the actor alive: the handle around it does.
 #[doc(hidden)]
-pub struct Link<C: ?Sized> {
+pub struct Link<C: ?Sized + 'static> {
     pub(super) actor: Arc<ActorCore>,
-    pub(super) casts: Casts<C>,
+    pub(super) casts: &'static Casts<C>,
 }
 
-impl<C: ?Sized> Clone for Link<C> {
+impl<C: ?Sized + 'static> Clone for Link<C> {
     fn clone(&self) -> Self {
         Self { actor: self.actor.clone(), casts: self.casts }
     }
 }
 
 impl<C: Any> Link<C> {
-    pub(super) fn casts_of_class() -> Casts<C> {
-        Casts {
-            by_ref: |state| state.downcast_ref().expect("a handle names the class of its actor"),
-            by_mut: |state| state.downcast_mut().expect("a handle names the class of its actor"),
-        }
-    }
+    /// The state of an actor as the class that it is.
+    pub(super) const CASTS: &'static Casts<C> = &Casts {
+        by_ref: |state| state.downcast_ref().expect("a handle names the class of its actor"),
+        by_mut: |state| state.downcast_mut().expect("a handle names the class of its actor"),
+    };
 }
 
-fn casts_to<C: Implements<D> + Any, D: Class + ?Sized>() -> Casts<D> {
-    Casts {
-        by_ref: |state| C::cast((Link::<C>::casts_of_class().by_ref)(state)),
-        by_mut: |state| C::cast_mut((Link::<C>::casts_of_class().by_mut)(state)),
-    }
+/// The state of a `C` as its remote trait `D`.
+struct AsTrait<C, D: ?Sized>(PhantomData<(C, D)>);
+
+impl<C: Implements<D> + Any, D: Class + ?Sized> AsTrait<C, D> {
+    const CASTS: &'static Casts<D> = &Casts {
+        by_ref: |state| C::cast((Link::<C>::CASTS.by_ref)(state)),
+        by_mut: |state| C::cast_mut((Link::<C>::CASTS.by_mut)(state)),
+    };
 }
 
 /// Makes the registry's entries for what a class can be seen as.
@@ -91,14 +93,12 @@ pub struct Implementation;
 impl Implementation {
     /// A class that has a remote trait.
     pub const fn of<C: Implements<D> + Any, D: Class + ?Sized>() -> registry::Implementation {
-        registry::Implementation::new(TypeId::of::<C>, TypeId::of::<D>, || Box::new(casts_to::<C, D>()))
+        registry::Implementation::new(TypeId::of::<C>, TypeId::of::<D>, || Box::new(AsTrait::<C, D>::CASTS))
     }
 
     /// A class itself, so that a handle to it is found again by id or name.
     pub const fn of_self<C: Class + Any>() -> registry::Implementation {
-        registry::Implementation::new(TypeId::of::<C>, TypeId::of::<C>, || {
-            Box::new(Link::<C>::casts_of_class())
-        })
+        registry::Implementation::new(TypeId::of::<C>, TypeId::of::<C>, || Box::new(Link::<C>::CASTS))
     }
 }
 
@@ -119,7 +119,7 @@ struct Inner<C: Class + ?Sized> {
 }
 
 impl<C: Class + ?Sized, K> ActorHandle<C, K> {
-    pub(super) fn new(actor: ActorRef, casts: Casts<C>) -> Self {
+    pub(super) fn new(actor: ActorRef, casts: &'static Casts<C>) -> Self {
         let methods = C::methods(&Link { actor: actor.core().clone(), casts });
         Self { inner: Arc::new(Inner { actor, methods }), kind: PhantomData }
     }
@@ -143,7 +143,7 @@ impl<C: Class + ?Sized, K> ActorHandle<C, K> {
 /// A handle to `actor` as a `C`, a class or a remote trait; `WrongType` if it is neither.
 pub(super) fn typed<C: Class + ?Sized, K>(actor: ActorRef) -> Result<ActorHandle<C, K>> {
     let found = casts_of(actor.core().class_type(), TypeId::of::<C>());
-    if let Some(casts) = found.and_then(|casts| casts.downcast::<Casts<C>>().ok()) {
+    if let Some(casts) = found.and_then(|casts| casts.downcast::<&'static Casts<C>>().ok()) {
         return Ok(ActorHandle::new(actor, *casts));
     }
     let text = format!("actor {} is a `{}`, not a `{}`", actor.core().id(), actor.core().name(), C::NAME);
@@ -188,7 +188,7 @@ where
     fn from(handle: &ActorHandle<C, Concrete>) -> Self {
         // The handle that is converted keeps the actor open.
         let actor = handle.core().handle().expect("an actor with a handle is not closed");
-        Self::new(actor, casts_to::<C, D>())
+        Self::new(actor, AsTrait::<C, D>::CASTS)
     }
 }
 

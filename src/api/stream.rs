@@ -232,7 +232,8 @@ impl<T: Send + Sync + 'static> fmt::Debug for ObjectStream<T> {
 
 /// The call of a producer. It runs once: what was yielded cannot be taken back.
 pub(super) struct StreamJob<T, F> {
-    parts: Option<(Sink<T>, F)>,
+    sink: Sink<T>,
+    code: F,
     bytes: usize,
     is_exclusive: bool,
 }
@@ -243,7 +244,7 @@ where
     F: FnOnce(Seat<'_>, &mut Sink<T>) -> Result<()> + Send,
 {
     pub(super) fn new(sink: Sink<T>, bytes: usize, is_exclusive: bool, code: F) -> Self {
-        Self { parts: Some((sink, code)), bytes, is_exclusive }
+        Self { sink, code, bytes, is_exclusive }
     }
 }
 
@@ -252,8 +253,8 @@ where
     T: Send + Sync + 'static,
     F: FnOnce(Seat<'_>, &mut Sink<T>) -> Result<()> + Send + 'static,
 {
-    fn attempt(&mut self, slot: &Arc<dyn Object>, seat: Seat<'_>, _: bool) -> Progress {
-        let Some((mut sink, code)) = self.parts.take() else {
+    fn attempt(this: &mut Option<Self>, slot: &Arc<dyn Object>, seat: Seat<'_>, _: bool) -> Progress {
+        let Some(Self { mut sink, code, .. }) = this.take() else {
             return Progress::Failed(Error::new(ErrorKind::Unsupported, "a stream cannot be produced twice"));
         };
         complete(slot, code(seat, &mut sink))

@@ -69,8 +69,8 @@ struct ReduceJob<T: Send + Sync + 'static, F> {
 }
 
 impl<T: Value + Clone, F: Fn(Arg<T>, Arg<T>) -> ObjectRef<T> + Send> ReduceJob<T, F> {
-    fn reduce(&mut self) -> Result<T> {
-        let mut refs = as_completed(std::mem::take(&mut self.items));
+    fn reduce(self) -> Result<T> {
+        let mut refs = as_completed(self.items);
         let mut waits: Option<ObjectRef<T>> = None;
         while let Some(object) = refs.next() {
             drop(object.view()?);
@@ -84,8 +84,8 @@ impl<T: Value + Clone, F: Fn(Arg<T>, Arg<T>) -> ObjectRef<T> + Send> ReduceJob<T
 }
 
 impl<T: Value + Clone, F: Fn(Arg<T>, Arg<T>) -> ObjectRef<T> + Send + 'static> Job for ReduceJob<T, F> {
-    fn attempt(&mut self, slot: &Arc<dyn Object>, _: Seat<'_>, _: bool) -> Progress {
-        complete(slot, self.reduce())
+    fn attempt(this: &mut Option<Self>, slot: &Arc<dyn Object>, _: Seat<'_>, _: bool) -> Progress {
+        complete(slot, this.take().expect("runs once").reduce())
     }
 
     fn is_exclusive(&self) -> bool {

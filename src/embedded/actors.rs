@@ -65,7 +65,7 @@ fn check(options: &Options, is_async: bool) -> Result<Checked> {
         policy: Policy {
             retry: options.call_retry(),
             timeout: options.time_allowed(),
-            pending_max: options.pending_calls()?,
+            pending_max: options.pending_calls()?.map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
             concurrency: options.concurrency()?.unwrap_or(default),
         },
     })
@@ -73,7 +73,7 @@ fn check(options: &Options, is_async: bool) -> Result<Checked> {
 
 impl Embedded {
     pub(super) fn create_actor(&self, creation: Creation) -> ActorRef {
-        let Creation { class, class_type, ready, needs, options } = creation;
+        let Creation { class, class_type, mut ready, needs, options } = creation;
         let checked = check(&options, class.is_async);
         let isolation = checked.as_ref().map_or(Isolation::Thread, |checked| checked.isolation);
         let desk: Arc<dyn Desk> = self.this();
@@ -87,9 +87,10 @@ impl Embedded {
         let policy = checked.as_ref().map(|checked| checked.policy).unwrap_or_default();
         let actor = self.enrol(|id| {
             let runtime: Arc<dyn Runtime> = self.this();
-            ActorCore::new(Parts { id, class, class_type, mailbox, runtime, ready: ready.clone(), policy })
+            let constructor = Arc::get_mut(&mut ready).expect("nobody else knows it yet");
+            constructor.head_mut().set_actor(id);
+            ActorCore::new(Parts { id, class, class_type, mailbox, runtime, ready, policy })
         });
-        actor.ready().head().set_actor(actor.id());
         let handle = actor.handle().expect("nobody has closed it yet");
         let checked = checked.and_then(|checked| {
             self.ledger.check(&checked.request)?;
@@ -110,13 +111,7 @@ impl Embedded {
         if !checked.request.get(GPU).is_zero() {
             super::calls::say_of_gpus();
         }
-        let blueprint = Blueprint {
-            ready,
-            constructor: None,
-            restarts: options.restarts(),
-            concurrency: checked.policy.concurrency,
-            lease: None,
-        };
+        let blueprint = Blueprint { constructor: None, restarts: options.restarts(), lease: None };
         let start = Start { actor: actor.clone(), blueprint, request: checked.request, seat };
         if Runtime::is_ending(self) {
             self.fail_creation(&actor, shutdown());

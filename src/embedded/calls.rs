@@ -40,10 +40,6 @@ impl scheduler::Call for CallRef {
     fn is_exclusive(&self) -> bool {
         self.0.head().is_exclusive()
     }
-
-    fn room(&self) -> usize {
-        self.0.head().room()
-    }
 }
 
 /// The refusal of a wait that would close a circle.

@@ -162,7 +162,8 @@ impl Runtime for Embedded {
     fn pause(&self, pause: &Pause<'_>) -> Result<u64> {
         let call = CallRef(pause.call.clone());
         let on: Vec<_> = pause.on.iter().cloned().map(CallRef).collect();
-        let entered = lock(&self.waits).enter(&call, &on, pause.needed);
+        let room = pause.base.actor.as_ref().map_or(1, |actor| actor.policy().concurrency);
+        let entered = lock(&self.waits).enter(&call, room, &on, pause.needed);
         let token = entered.map_err(|circle| calls::deadlock(pause.call, &circle))?;
         if !pause.blocks {
             return Ok(token);

@@ -32,11 +32,18 @@ use crate::store::{Built, Listener, LocalFuture, Object, Progress, Seat, Started
 /// Letters taken at one go, before other actors of the arbiter have their turn.
 const BATCH: usize = 64;
 
+/// Letters behind the first one.
+type Rest = Option<Box<VecDeque<Letter>>>;
+
 /// Letters, first in, first out. An actor that is called now and then needs no memory for the rest.
 #[derive(Default)]
 struct Letters {
     first: Option<Letter>,
-    rest: VecDeque<Letter>,
+    rest: Rest,
+}
+
+fn pop(rest: &mut Rest) -> Option<Letter> {
+    rest.as_mut()?.pop_front()
 }
 
 impl Letters {
@@ -44,13 +51,13 @@ impl Letters {
         if self.first.is_none() {
             self.first = Some(letter);
         } else {
-            self.rest.push_back(letter);
+            self.rest.get_or_insert_default().push_back(letter);
         }
     }
 
     fn pop_front(&mut self) -> Option<Letter> {
         let letter = self.first.take()?;
-        self.first = self.rest.pop_front();
+        self.first = pop(&mut self.rest);
         Some(letter)
     }
 
@@ -59,23 +66,44 @@ impl Letters {
     }
 
     fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 }
 
 /// The mailbox of an actor on a shared arbiter.
+///
+/// The host takes all that was posted at one go, so that it and who posts seldom want the same lock.
+/// Where both are locked, `batch` is first.
+#[repr(C)]
 pub(crate) struct Inbox {
-    letters: Mutex<Letters>,
+    /// What the host has yet to look at, before all of `letters`.
+    batch: Mutex<Rest>,
+    /// Calls that the host has looked at but not started.
+    taken: AtomicUsize,
+    addr: OnceLock<Addr<AsyncHost>>,
     /// Whether a `Wake` is on its way.
     is_scheduled: AtomicBool,
-    addr: OnceLock<Addr<AsyncHost>>,
-    /// Calls that the host has taken but not started.
-    taken: AtomicUsize,
+    letters: Mutex<Letters>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, Letters> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn next(&self) -> Option<Letter> {
+        let mut batch = lock(&self.batch);
+        if let Some(letter) = pop(&mut batch) {
+            return Some(letter);
+        }
+        let mut letters = lock(&self.letters);
+        let first = letters.first.take()?;
+        std::mem::swap(&mut *batch, &mut letters.rest);
+        Some(first)
+    }
+
+    fn is_empty(&self) -> bool {
+        lock(&self.batch).as_ref().is_none_or(|batch| batch.is_empty()) && lock(&self.letters).is_empty()
     }
 
     fn schedule(&self) {
@@ -91,10 +119,11 @@ impl Inbox {
     /// A mailbox, and the host that will empty it on one of the stage's arbiters.
     pub(crate) fn start(stage: &Stage, desk: Arc<dyn Desk>) -> (Arc<Self>, HostSeat) {
         let inbox = Arc::new(Inbox {
-            letters: Mutex::default(),
-            is_scheduled: AtomicBool::new(false),
-            addr: OnceLock::new(),
+            batch: Mutex::default(),
             taken: AtomicUsize::new(0),
+            addr: OnceLock::new(),
+            is_scheduled: AtomicBool::new(false),
+            letters: Mutex::default(),
         });
         let seat = HostSeat { inbox: inbox.clone(), desk, arbiter: stage.arbiter().clone() };
         (inbox, seat)
@@ -124,19 +153,21 @@ impl HostSeat {
 
 impl Mailbox for Inbox {
     fn post(&self, letter: Letter) {
-        self.lock().push_back(letter);
+        lock(&self.letters).push_back(letter);
         self.schedule();
     }
 
     fn len(&self) -> usize {
-        self.lock().len() + self.taken.load(Ordering::Relaxed)
+        let batch = lock(&self.batch).as_ref().map_or(0, |batch| batch.len());
+        batch + lock(&self.letters).len() + self.taken.load(Ordering::Relaxed)
     }
 
     fn drain(&self) -> Vec<Arc<dyn Object>> {
         let mut calls = Vec::new();
         let mut others = Letters::default();
-        let mut letters = self.lock();
-        while let Some(letter) = letters.pop_front() {
+        let mut batch = lock(&self.batch);
+        let mut letters = lock(&self.letters);
+        while let Some(letter) = pop(&mut batch).or_else(|| letters.pop_front()) {
             match letter {
                 Letter::Call(post) => calls.push(post.object),
                 other => others.push_back(other),
@@ -171,7 +202,7 @@ impl Handler<Wake> for AsyncHost {
         self.0.inbox.is_scheduled.store(false, Ordering::Release);
         self.0.drain(BATCH);
         let is_leaving = self.0.actor.death().is_some() && !self.0.has_ended.get();
-        if !is_leaving && !self.0.inbox.lock().is_empty() {
+        if !is_leaving && !self.0.inbox.is_empty() {
             self.0.inbox.is_scheduled.store(true, Ordering::Release);
             ctx.notify(Wake);
         }
@@ -200,10 +231,8 @@ struct Host {
     desk: Arc<dyn Desk>,
     base: Rc<Base>,
     constructor: RefCell<Option<Started>>,
-    ready: Arc<dyn Object>,
     lease: Option<Arc<crate::runtime::Lease>>,
     restarts: Cell<u32>,
-    concurrency: usize,
     state: RefCell<Option<Rc<State>>>,
     /// Calls that have been polled and pend, by key.
     active: RefCell<Vec<Option<Active>>>,
@@ -236,10 +265,8 @@ impl Host {
             desk,
             base,
             constructor: RefCell::new(blueprint.constructor),
-            ready: blueprint.ready,
             lease: blueprint.lease,
             restarts: Cell::new(blueprint.restarts),
-            concurrency: blueprint.concurrency,
             state: RefCell::default(),
             active: RefCell::default(),
             shared: Cell::new(0),
@@ -270,7 +297,7 @@ impl Host {
         let (node, _) = self.desk.place();
         let name = self.actor.name();
         if self.constructor.borrow().is_none() {
-            *self.constructor.borrow_mut() = start(self.ready.clone());
+            *self.constructor.borrow_mut() = start(self.actor.ready().clone());
         }
         for number in 1.. {
             if let Some(death) = self.actor.death() {
@@ -280,8 +307,8 @@ impl Host {
             let mut built = None;
             let mut constructor = self.constructor.borrow_mut();
             let Some(call) = constructor.as_mut() else { return Err(killed(&self.actor)) };
-            let outcome =
-                self.within(&self.ready, number, || attempt::once(call, Seat::Vacant(&mut built), last));
+            let outcome = self
+                .within(self.actor.ready(), number, || attempt::once(call, Seat::Vacant(&mut built), last));
             drop(constructor);
             match (outcome, built) {
                 (Outcome::Done, Some(built)) => {
@@ -322,7 +349,7 @@ impl Host {
                     return;
                 }
             }
-            let Some(letter) = self.inbox.lock().pop_front() else { return };
+            let Some(letter) = self.inbox.next() else { return };
             match letter {
                 Letter::Call(post) if self.has_ended.get() => {
                     post.object.fail(self.actor.obituary());
@@ -347,7 +374,7 @@ impl Host {
             return;
         }
         let is_busy = self.is_exclusive.get() || self.shared.get() > 0;
-        let idle = !is_busy && self.waiting.borrow().is_empty() && self.inbox.lock().is_empty();
+        let idle = !is_busy && self.waiting.borrow().is_empty() && self.inbox.is_empty();
         if idle && self.actor.close() {
             self.end(Error::new(ErrorKind::ActorDied, "its last handle was dropped"));
         }
@@ -370,7 +397,8 @@ impl Host {
         if self.actor.death().is_some() {
             return false;
         }
-        let is_free = if object.head().is_exclusive() { shared == 0 } else { shared < self.concurrency };
+        let is_free =
+            if object.head().is_exclusive() { shared == 0 } else { shared < self.actor.policy().concurrency };
         is_free && !self.is_exclusive.get() && self.state.borrow().is_some()
     }
 

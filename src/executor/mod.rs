@@ -38,7 +38,7 @@ pub(crate) use threads::Threads;
 
 use crate::id::{NodeId, WorkerId};
 use crate::runtime::{ActorCore, Lease};
-use crate::store::{Object, Started};
+use crate::store::Started;
 
 /// Whom hosts and pool members ask and tell.
 pub(crate) trait Desk: Send + Sync {
@@ -58,11 +58,8 @@ pub(crate) trait Desk: Send + Sync {
 
 /// What a host needs to build its actor, and to build it again.
 pub(crate) struct Blueprint {
-    /// The constructor's call: complete once it has run.
-    pub(crate) ready: Arc<dyn Object>,
     /// The constructor, kept while a restart is left.
     pub(crate) constructor: Option<Started>,
     pub(crate) restarts: u32,
-    pub(crate) concurrency: usize,
     pub(crate) lease: Option<Arc<Lease>>,
 }

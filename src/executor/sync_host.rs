@@ -72,7 +72,7 @@ pub(crate) fn host(
     });
     runtime::swap(Frame::new(base));
     let lease = blueprint.lease.clone();
-    let crew = Crew::new(blueprint.concurrency, actor.clone(), desk.clone(), stage, lease);
+    let crew = Crew::new(actor.policy().concurrency, actor.clone(), desk.clone(), stage, lease);
     let mut host = Host { actor, letters, blueprint, desk, state: None, crew };
     let death = host.serve();
     host.end(death);
@@ -118,13 +118,15 @@ impl Host {
     }
 
     fn next(&self) -> Letter {
-        // The channel spins and yields by itself before it parks.
+        if self.letters.is_empty() {
+            runtime::spin(|| !self.letters.is_empty());
+        }
         self.letters.recv().expect("the actor's mailbox is held by its core")
     }
 
     /// Builds the state; a panic counts as a crash, `Err` is final.
     fn construct(&mut self) -> Result<(), Error> {
-        let ready = self.blueprint.ready.clone();
+        let ready = self.actor.ready().clone();
         if self.blueprint.constructor.is_none() {
             self.blueprint.constructor = start(ready.clone());
         }

@@ -29,7 +29,7 @@ pub struct Implementation {
 }
 
 impl Implementation {
-    /// An entry; `casts` makes what [`casts_of`] hands out.
+    /// An entry; `casts` makes what [`casts_of`] hands out, a boxed `&'static Casts` of the target.
     pub const fn new(
         class: fn() -> TypeId,
         target: fn() -> TypeId,
@@ -46,14 +46,6 @@ pub(crate) struct Casts<D: ?Sized> {
     /// For changing.
     pub(crate) by_mut: fn(&mut dyn Any) -> &mut D,
 }
-
-impl<D: ?Sized> Clone for Casts<D> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<D: ?Sized> Copy for Casts<D> {}
 
 /// How to see the state of `class` as `target`, if `#[remote] impl` said that it can be.
 pub(crate) fn casts_of(class: TypeId, target: TypeId) -> Option<Box<dyn Any + Send + Sync>> {

@@ -11,11 +11,11 @@ use super::{Pause, ended, with_current};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Listener, Object, Waiter};
 
-/// Spins before parking: about half of what a round trip to a running thread takes. More pays only
-/// where both threads have a core to themselves, and is ruinous where they share one.
-const SPINS: usize = 100;
-/// Yields after that, which let the other thread run where there is but one core.
-const YIELDS: usize = 4;
+/// Looks before the first yield; more pay only where both threads have a core to themselves.
+const SPINS: usize = 20;
+/// How long a thread yields before it parks: about what it costs to be woken. By time and not by count, so
+/// that where others want the core one yield is enough.
+const PATIENCE: Duration = Duration::from_micros(30);
 /// How many threads may spin at once; more would take cores from those that work.
 static SPINNING: AtomicUsize = AtomicUsize::new(0);
 
@@ -25,16 +25,26 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
         SPINNING.fetch_sub(1, Ordering::Relaxed);
         return done();
     }
-    let found = (0..SPINS + YIELDS).any(|n| {
-        if n < SPINS {
-            std::hint::spin_loop();
-        } else {
-            std::thread::yield_now();
-        }
-        done()
-    });
+    let found = spin_then_yield(&mut done);
     SPINNING.fetch_sub(1, Ordering::Relaxed);
     found
+}
+
+fn spin_then_yield(done: &mut impl FnMut() -> bool) -> bool {
+    for _ in 0..SPINS {
+        std::hint::spin_loop();
+        if done() {
+            return true;
+        }
+    }
+    let since = Instant::now();
+    while since.elapsed() < PATIENCE {
+        std::thread::yield_now();
+        if done() {
+            return true;
+        }
+    }
+    false
 }
 
 fn cores() -> usize {

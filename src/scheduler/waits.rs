@@ -29,8 +29,6 @@ pub(crate) trait Call: Clone {
     fn actor(&self) -> Option<ActorId>;
     /// Whether it needs the actor for itself.
     fn is_exclusive(&self) -> bool;
-    /// How many calls may overlap at its actor.
-    fn room(&self) -> usize;
 }
 
 #[derive(Debug)]
@@ -41,11 +39,19 @@ struct Blocked<C> {
     token: u64,
 }
 
+/// The calls of one actor that wait.
+#[derive(Debug)]
+struct Occupants<K> {
+    calls: HashSet<K>,
+    /// How many calls may overlap there.
+    room: usize,
+}
+
 /// The waits of one process.
 #[derive(Debug)]
 pub(crate) struct Waits<C: Call> {
     blocked: HashMap<C::Key, Vec<Blocked<C>>>,
-    at_actor: HashMap<ActorId, HashSet<C::Key>>,
+    at_actor: HashMap<ActorId, Occupants<C::Key>>,
     held: HashMap<C::Key, Vec<C>>,
     tokens: u64,
 }
@@ -58,9 +64,10 @@ impl<C: Call> Default for Waits<C> {
 
 impl<C: Call> Waits<C> {
     /// Notes that `call` waits for `needed` of `on`; the token ends it. If that can never come, the
-    /// calls that form the circle are the error, and nothing is noted.
-    pub(crate) fn enter(&mut self, call: &C, on: &[C], needed: usize) -> Result<u64, Vec<C>> {
-        let token = self.note(call, on, needed);
+    /// calls that form the circle are the error, and nothing is noted. `room` says how many calls may
+    /// overlap at the actor of `call`, if it has one.
+    pub(crate) fn enter(&mut self, call: &C, room: usize, on: &[C], needed: usize) -> Result<u64, Vec<C>> {
+        let token = self.note(call, room, on, needed);
         let paths: Vec<_> = on.iter().filter_map(|awaited| self.path(awaited, call.key())).collect();
         if on.len() - paths.len() >= needed {
             return Ok(token);
@@ -69,14 +76,15 @@ impl<C: Call> Waits<C> {
         Err(paths.into_iter().next().unwrap_or_default())
     }
 
-    fn note(&mut self, call: &C, on: &[C], needed: usize) -> u64 {
+    fn note(&mut self, call: &C, room: usize, on: &[C], needed: usize) -> u64 {
         self.tokens += 1;
         // A wait for some of several is no edge: others may end it.
         let on = if needed == on.len() { on.to_vec() } else { Vec::new() };
         let wait = Blocked { call: call.clone(), on, token: self.tokens };
         self.blocked.entry(call.key()).or_default().push(wait);
         if let Some(actor) = call.actor() {
-            self.at_actor.entry(actor).or_default().insert(call.key());
+            let empty = || Occupants { calls: HashSet::new(), room };
+            self.at_actor.entry(actor).or_insert_with(empty).calls.insert(call.key());
         }
         self.tokens
     }
@@ -88,10 +96,10 @@ impl<C: Call> Waits<C> {
         if waits.is_empty() {
             self.blocked.remove(&call.key());
             if let Some(actor) = call.actor()
-                && let Some(calls) = self.at_actor.get_mut(&actor)
+                && let Some(occupants) = self.at_actor.get_mut(&actor)
             {
-                calls.remove(&call.key());
-                if calls.is_empty() {
+                occupants.calls.remove(&call.key());
+                if occupants.calls.is_empty() {
                     self.at_actor.remove(&actor);
                 }
             }
@@ -152,11 +160,11 @@ impl<C: Call> Waits<C> {
             return held.clone();
         }
         let Some(actor) = call.actor().filter(|_| !call.has_started()) else { return Vec::new() };
-        let occupants = self.at_actor.get(&actor).into_iter().flatten();
-        let occupants = occupants.filter_map(|key| self.blocked.get(key)?.first());
-        let occupants: Vec<&Blocked<C>> = occupants.collect();
+        let Some(Occupants { calls, room }) = self.at_actor.get(&actor) else { return Vec::new() };
+        let occupants: Vec<&Blocked<C>> =
+            calls.iter().filter_map(|key| self.blocked.get(key)?.first()).collect();
         // Without room, one of those that overlap must end first.
-        let is_full = occupants.len() >= call.room() && Self::all_wait_here(&occupants, actor);
+        let is_full = occupants.len() >= *room && Self::all_wait_here(&occupants, actor);
         let blocks = |other: &C| is_full || other.is_exclusive() || call.is_exclusive();
         occupants.into_iter().map(|wait| &wait.call).filter(|other| blocks(other)).cloned().collect()
     }
@@ -211,10 +219,10 @@ mod tests {
         fn is_exclusive(&self) -> bool {
             !self.shared
         }
-        fn room(&self) -> usize {
-            2
-        }
     }
+
+    /// How many calls overlap at the actors of these tests.
+    const ROOM: usize = 2;
 
     fn task(key: u32) -> Fake {
         Fake { key, actor: None, started: true, shared: false }
@@ -235,7 +243,7 @@ mod tests {
     #[test]
     fn an_actor_that_waits_for_itself_is_a_circle() {
         let mut waits = Waits::default();
-        let path = waits.enter(&running(1, 7), &[queued(2, 7)], 1).expect_err("a circle");
+        let path = waits.enter(&running(1, 7), ROOM, &[queued(2, 7)], 1).expect_err("a circle");
         assert_eq!(keys(&path), [2, 1]);
         assert_eq!(waits.len(), 0);
     }
@@ -243,28 +251,28 @@ mod tests {
     #[test]
     fn two_actors_that_wait_for_each_other_are_a_circle() {
         let mut waits = Waits::default();
-        let token = waits.enter(&running(1, 7), &[running(2, 8)], 1).expect("no circle yet");
-        let path = waits.enter(&running(2, 8), &[queued(3, 7)], 1).expect_err("a circle");
+        let token = waits.enter(&running(1, 7), ROOM, &[running(2, 8)], 1).expect("no circle yet");
+        let path = waits.enter(&running(2, 8), ROOM, &[queued(3, 7)], 1).expect_err("a circle");
         assert_eq!(keys(&path), [3, 1, 2]);
         waits.leave(&running(1, 7), token);
-        assert!(waits.enter(&running(2, 8), &[queued(3, 7)], 1).is_ok());
+        assert!(waits.enter(&running(2, 8), ROOM, &[queued(3, 7)], 1).is_ok());
     }
 
     #[test]
     fn a_call_held_back_by_its_argument_is_on_the_way() {
         let mut waits = Waits::default();
         waits.hold(&queued(3, 9), vec![queued(2, 7)]);
-        assert!(waits.enter(&running(1, 7), &[queued(3, 9)], 1).is_err());
+        assert!(waits.enter(&running(1, 7), ROOM, &[queued(3, 9)], 1).is_err());
         waits.release(3);
-        assert!(waits.enter(&running(1, 7), &[queued(3, 9)], 1).is_ok());
+        assert!(waits.enter(&running(1, 7), ROOM, &[queued(3, 9)], 1).is_ok());
     }
 
     #[test]
     fn a_wait_for_one_of_two_is_hopeless_only_when_both_are() {
         let mut waits = Waits::default();
-        assert!(waits.enter(&running(1, 7), &[queued(2, 7), task(3)], 1).is_ok());
-        assert!(waits.enter(&running(4, 8), &[queued(5, 8), task(3)], 2).is_err());
-        assert!(waits.enter(&running(4, 8), &[queued(5, 8), queued(6, 8)], 1).is_err());
+        assert!(waits.enter(&running(1, 7), ROOM, &[queued(2, 7), task(3)], 1).is_ok());
+        assert!(waits.enter(&running(4, 8), ROOM, &[queued(5, 8), task(3)], 2).is_err());
+        assert!(waits.enter(&running(4, 8), ROOM, &[queued(5, 8), queued(6, 8)], 1).is_err());
     }
 
     #[test]
@@ -272,8 +280,8 @@ mod tests {
         let mut waits = Waits::default();
         let reading = Fake { shared: true, ..running(1, 7) };
         let read = Fake { shared: true, ..queued(2, 7) };
-        assert!(waits.enter(&reading, &[read], 1).is_ok());
-        assert!(waits.enter(&reading, &[queued(3, 7)], 1).is_err());
+        assert!(waits.enter(&reading, ROOM, &[read], 1).is_ok());
+        assert!(waits.enter(&reading, ROOM, &[queued(3, 7)], 1).is_err());
     }
 
     #[test]
@@ -281,17 +289,17 @@ mod tests {
         let mut waits = Waits::default();
         let reading = |key| Fake { shared: true, ..running(key, 7) };
         let read = |key| Fake { shared: true, ..queued(key, 7) };
-        assert!(waits.enter(&reading(1), &[read(2)], 1).is_ok());
-        assert!(waits.enter(&reading(3), &[read(4)], 1).is_err());
-        assert!(waits.enter(&reading(3), &[task(5)], 1).is_ok());
+        assert!(waits.enter(&reading(1), ROOM, &[read(2)], 1).is_ok());
+        assert!(waits.enter(&reading(3), ROOM, &[read(4)], 1).is_err());
+        assert!(waits.enter(&reading(3), ROOM, &[task(5)], 1).is_ok());
     }
 
     #[test]
     fn ten_thousand_nested_waits_are_searched_without_recursion() {
         let mut waits = Waits::default();
         for n in 0..10_000 {
-            assert!(waits.enter(&task(n), &[task(n + 1)], 1).is_ok());
+            assert!(waits.enter(&task(n), ROOM, &[task(n + 1)], 1).is_ok());
         }
-        assert!(waits.enter(&task(10_000), &[task(0)], 1).is_err());
+        assert!(waits.enter(&task(10_000), ROOM, &[task(0)], 1).is_err());
     }
 }

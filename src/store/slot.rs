@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use super::count::Tally;
@@ -16,7 +16,7 @@ use super::meter::{charge, settle};
 use super::notify::{Waiter, defer_drop, notify};
 use super::table::Table;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ActorId, CallerId, NodeId, ObjectId, WorkerId};
+use crate::id::{ActorId, CallerId, NodeId, ObjectId, Place, WorkerId};
 use crate::spec::{Definition, Retry};
 
 /// A future that stays on its thread.
@@ -55,16 +55,16 @@ pub(crate) enum Progress {
 }
 
 /// The user's code with its arguments.
-pub(crate) trait Job: Send + 'static {
-    /// Runs the code once. Arguments are kept for another attempt unless this is the `last`.
-    fn attempt(&mut self, slot: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress;
+pub(crate) trait Job: Send + Sized + 'static {
+    /// Runs the code once. The job stays in its place for another attempt unless this is the `last`.
+    fn attempt(this: &mut Option<Self>, slot: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress;
     /// Whether it needs the state for itself.
     fn is_exclusive(&self) -> bool;
     /// What it occupies while queued, in bytes.
     fn bytes(&self) -> usize;
 }
 
-/// What a call was told beyond its arguments.
+/// What few objects have: what a call was told beyond its arguments, and what came of that.
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
     /// How often it is tried; `None` leaves it to the class.
@@ -75,6 +75,9 @@ pub(crate) struct Terms {
     pub(crate) children: Vec<Weak<dyn Object>>,
     /// How long `children` may get before those that are gone are dropped.
     children_max: usize,
+    /// The attempt that runs, or ran last, from the second on; 0 before.
+    attempt: u32,
+    id: Option<Registered>,
 }
 
 /// Who waits; most objects have one waiter, which needs no allocation.
@@ -148,21 +151,21 @@ pub(crate) struct Head {
     flags: AtomicU8,
     /// Counted refs. Only who holds the last one may move the value out.
     users: AtomicU32,
-    /// The attempt that runs, or ran last; 0 before the first.
-    attempt: AtomicU32,
-    /// How many calls may overlap at the actor that makes it.
-    room: AtomicU32,
     /// What the call occupies while queued; 0 where there is no call.
     bytes: u32,
     definition: &'static Definition,
-    /// The actor whose method this is.
-    actor: OnceLock<ActorId>,
+    /// The actor whose method this is, or `NOBODY`.
+    actor: ActorId,
     /// Who made the call.
     caller: Option<CallerId>,
     control: Mutex<Control>,
-    id: OnceLock<Box<Registered>>,
 }
 
+/// In place of an actor, where none makes the object: an arena never counts so far.
+const NOBODY: ActorId =
+    ActorId { owner: WorkerId(u32::MAX), place: Place { index: u32::MAX, generation: u32::MAX } };
+
+#[derive(Debug)]
 struct Registered {
     id: ObjectId,
     table: Weak<Table<dyn Object>>,
@@ -172,6 +175,8 @@ struct Registered {
 pub(crate) trait Object: Any + Send + Sync {
     /// What does not depend on the type.
     fn head(&self) -> &Head;
+    /// The same, while nobody else knows the object.
+    fn head_mut(&mut self) -> &mut Head;
     /// Completes the slot with an error; `false` if it was complete already.
     fn fail(&self, error: Error) -> bool;
     /// The error, if it failed.
@@ -237,28 +242,18 @@ impl Head {
 
     /// The actor that makes it, if one does.
     pub(crate) fn actor(&self) -> Option<ActorId> {
-        self.actor.get().copied()
-    }
-
-    /// How many calls may overlap at the actor that makes it.
-    pub(crate) fn room(&self) -> usize {
-        self.room.load(Ordering::Relaxed) as usize
-    }
-
-    /// Says how many calls may overlap at the actor that makes it.
-    pub(crate) fn set_room(&self, calls: usize) {
-        self.room.store(u32::try_from(calls).unwrap_or(u32::MAX), Ordering::Relaxed);
+        (self.actor != NOBODY).then_some(self.actor)
     }
 
     /// Says whose constructor this is.
-    pub(crate) fn set_actor(&self, actor: ActorId) {
-        let _ = self.actor.set(actor);
+    pub(crate) fn set_actor(&mut self, actor: ActorId) {
+        self.actor = actor;
     }
 
     /// An error that nobody has said the place of arose here.
     pub(crate) fn placed(&self, error: Error) -> Error {
-        let attempt = self.attempt.load(Ordering::Relaxed).max(1);
-        error.at(self.definition.name, NodeId(0), attempt)
+        let attempt = self.lock().terms.as_ref().map_or(0, |terms| terms.attempt);
+        error.at(self.definition.name, NodeId(0), attempt.max(1))
     }
 
     /// Who made the call.
@@ -366,11 +361,12 @@ impl Head {
         owner: WorkerId,
         table: &Arc<Table<dyn Object>>,
     ) -> ObjectId {
-        let make = || {
-            let id = ObjectId { owner, place: table.insert(this.clone()) };
-            Box::new(Registered { id, table: Arc::downgrade(table) })
+        let mut control = self.lock();
+        let make = || Registered {
+            id: ObjectId { owner, place: table.insert(this.clone()) },
+            table: Arc::downgrade(table),
         };
-        self.id.get_or_init(make).id
+        control.terms.get_or_insert_default().id.get_or_insert_with(make).id
     }
 }
 
@@ -457,6 +453,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
 pub(crate) struct Started {
     object: Arc<dyn Object>,
     retry: Option<Retry>,
+    attempts: u32,
 }
 
 /// Takes a call out of its queue; `None` if it was completed from outside, or has started already.
@@ -470,7 +467,7 @@ pub(crate) fn start(object: Arc<dyn Object>) -> Option<Started> {
     let retry = control.terms.as_ref().and_then(|terms| terms.retry);
     drop(control);
     settle(head.bytes as usize);
-    Some(Started { object, retry })
+    Some(Started { object, retry, attempts: 0 })
 }
 
 impl Started {
@@ -486,8 +483,10 @@ impl Started {
 
     /// Runs the code once. Arguments are kept for another attempt unless this is the `last`.
     pub(crate) fn attempt(&mut self, seat: Seat<'_>, last: bool) -> Progress {
-        let attempt = &self.object.head().attempt;
-        attempt.store(attempt.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.attempts += 1;
+        if self.attempts > 1 {
+            self.object.head().lock().terms.get_or_insert_default().attempt = self.attempts;
+        }
         // SAFETY: `start` made this, after it alone set `STARTED`; `&mut self` keeps others out.
         unsafe { self.object.attempt(&self.object, seat, last) }
     }
@@ -551,7 +550,7 @@ pub(crate) fn call<T: Send + Sync + 'static, J: Job>(
     LIVE.add(1);
     let mut head = Head::new(definition, EMPTY);
     (head.caller, head.bytes) = (Some(caller), bytes);
-    head.actor = actor.map_or_else(OnceLock::new, OnceLock::from);
+    head.actor = actor.unwrap_or(NOBODY);
     head.flags = AtomicU8::new(flags);
     let slot = Slot { head, value: UnsafeCell::new(None) };
     Arc::new(Call { slot, job: UnsafeCell::new(Some(job)) })
@@ -560,6 +559,10 @@ pub(crate) fn call<T: Send + Sync + 'static, J: Job>(
 impl<T: Send + Sync + 'static, J: Job> Object for Call<T, J> {
     fn head(&self) -> &Head {
         &self.slot.head
+    }
+
+    fn head_mut(&mut self) -> &mut Head {
+        &mut self.slot.head
     }
 
     fn fail(&self, error: Error) -> bool {
@@ -582,10 +585,7 @@ impl<T: Send + Sync + 'static, J: Job> Object for Call<T, J> {
 
     unsafe fn attempt(&self, this: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress {
         // SAFETY: the caller alone may touch the job.
-        match unsafe { &mut *self.job.get() } {
-            Some(job) => job.attempt(this, seat, last),
-            None => unreachable!("put away only after the last attempt"),
-        }
+        J::attempt(unsafe { &mut *self.job.get() }, this, seat, last)
     }
 
     unsafe fn drop_job(&self) {
@@ -612,14 +612,11 @@ impl Head {
             state: AtomicU8::new(state),
             flags: AtomicU8::new(0),
             users: AtomicU32::new(0),
-            attempt: AtomicU32::new(0),
-            room: AtomicU32::new(1),
             definition,
-            actor: OnceLock::new(),
+            actor: NOBODY,
             caller: None,
             bytes: 0,
             control: Mutex::default(),
-            id: OnceLock::new(),
         }
     }
 }
@@ -627,6 +624,10 @@ impl Head {
 impl<T: Send + Sync + 'static> Object for Slot<T> {
     fn head(&self) -> &Head {
         &self.head
+    }
+
+    fn head_mut(&mut self) -> &mut Head {
+        &mut self.head
     }
 
     fn fail(&self, error: Error) -> bool {
@@ -669,7 +670,8 @@ impl<T: Send + Sync + 'static> Of<T> for Slot<T> {
 impl<T: 'static> Drop for Slot<T> {
     fn drop(&mut self) {
         LIVE.add(-1);
-        if let Some(registered) = self.head.id.get()
+        let control = self.head.control.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(registered) = control.terms.as_mut().and_then(|terms| terms.id.take())
             && let Some(table) = registered.table.upgrade()
         {
             table.remove(registered.id.place);
@@ -927,6 +929,6 @@ mod tests {
 
     #[test]
     fn a_hot_struct_stays_small() {
-        assert!(size_of::<Slot<i64>>() <= 176, "{}", size_of::<Slot<i64>>());
+        assert!(size_of::<Slot<i64>>() <= 112, "{}", size_of::<Slot<i64>>());
     }
 }
