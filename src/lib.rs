@@ -60,6 +60,7 @@
 //!  5  scheduler  pure decisions: who gets which resources, and who waits for whom
 //!  5  directory  pure decisions: which actor has which name
 //!  4  store      the object store: slots, their waiters, their table; the only unsafe code
+//!  3  event      what tasks, actors and threads are at: who waits, and why
 //!  3  spec       what to run: definitions, options, retry and placement policy
 //!  2  value      value to bytes and back; notes the ids in it
 //!  1  error      Error, ErrorKind, Result; knows ids only
@@ -87,6 +88,7 @@ mod clock;
 mod directory;
 mod embedded;
 mod error;
+mod event;
 mod executor;
 mod id;
 mod registry;
@@ -106,6 +108,7 @@ pub use api::{
     wait,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use event::{Wait, WaitReason};
 pub use id::{ActorId, CallerId, JobId, NodeId, ObjectId, Place, TaskId, WorkerId};
 pub use mobula_remote::remote;
 pub use spec::Placement;

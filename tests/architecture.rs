@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 
 /// The floor of every room.
-const FLOORS: [(&str, u32); 15] = [
+const FLOORS: [(&str, u32); 16] = [
     ("id", 0),
     ("resource", 0),
     ("clock", 0),
     ("error", 1),
     ("value", 2),
+    ("event", 3),
     ("spec", 3),
     ("store", 4),
     ("registry", 5),

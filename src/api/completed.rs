@@ -9,7 +9,8 @@ use futures_core::Stream;
 
 use super::object::{ObjectRef, WaitList};
 use crate::error::Error;
-use crate::runtime::{self, Wanted};
+use crate::event::WaitReason;
+use crate::runtime::{self, Waiting, Wanted};
 use crate::spec::Definition;
 use crate::store::{Listener, Object, Slot, Waiter};
 
@@ -52,6 +53,8 @@ pub struct Completed<T: Send + Sync + 'static> {
     shared: Arc<Shared>,
     refs: Vec<Option<ObjectRef<T>>>,
     left: usize,
+    /// While a future waits for the next one.
+    waiting: Option<Waiting>,
 }
 
 /// Yields each ref once its value (or failure) is there, the first one first.
@@ -59,7 +62,7 @@ pub struct Completed<T: Send + Sync + 'static> {
 /// Iterating blocks as [`ObjectRef::get`] does; where that is refused (on a thread that async calls
 /// share, or because the value waits for the caller) the ref that is yielded has failed with the reason.
 pub fn as_completed<T: Send + Sync + 'static>(refs: impl WaitList<T>) -> Completed<T> {
-    let mut completed = Completed { shared: Arc::default(), refs: Vec::new(), left: 0 };
+    let mut completed = Completed { shared: Arc::default(), refs: Vec::new(), left: 0, waiting: None };
     for object in refs.into_refs() {
         completed.add(object);
     }
@@ -88,6 +91,12 @@ impl<T: Send + Sync + 'static> Completed<T> {
         ObjectRef::failed(&SIGNAL, error)
     }
 
+    fn reason(&self) -> WaitReason {
+        let first = self.refs.iter().flatten().find(|object| !object.slot().head().is_complete());
+        let of = first.map_or("", |object| object.slot().head().definition().name);
+        WaitReason::Results { of, calls: self.left }
+    }
+
     fn pending(&self) -> Vec<Arc<dyn Object>> {
         self.refs.iter().flatten().map(ObjectRef::object).collect()
     }
@@ -113,7 +122,8 @@ impl<T: Send + Sync + 'static> Iterator for Completed<T> {
             queue.signal = Some(signal.clone());
             drop(queue);
             let wanted = Wanted { count: 1, or_failure: false, until: None };
-            if let Err(error) = runtime::wait_on(&[signal], wanted, 1, || self.pending()) {
+            let told = runtime::wait_on(&[signal], wanted, || self.reason(), 1, || self.pending());
+            if let Err(error) = told {
                 return Some(self.refuse(error));
             }
         }
@@ -131,12 +141,16 @@ impl<T: Send + Sync + 'static> Stream for Completed<T> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let mut queue = self.shared.lock();
+        self.waiting = None;
+        let shared = self.shared.clone();
+        let mut queue = shared.lock();
         if let Some(index) = queue.there.pop_front() {
             drop(queue);
             return Poll::Ready(self.yielded(index));
         }
         queue.waker = Some(cx.waker().clone());
+        drop(queue);
+        self.waiting = Some(runtime::begin_wait(self.reason()));
         Poll::Pending
     }
 }

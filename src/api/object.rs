@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ObjectId;
-use crate::runtime::{self, Answer, Pause, Question, Station, Wanted, with_frame};
+use crate::runtime::{self, Answer, Pause, Question, Station, Waiting, Wanted, with_frame};
 use crate::spec::Definition;
 use crate::store::{Counted, Listener, Object, Of, Slot, Waiter};
 use crate::value;
@@ -241,6 +241,7 @@ pub struct ObjectFuture<T: Send + Sync + 'static> {
     object: ObjectRef<T>,
     wake: Option<Arc<WakeUp>>,
     pause: Option<(Arc<dyn Object>, u64)>,
+    waiting: Option<Waiting>,
 }
 
 /// Wakes whoever polled last.
@@ -275,6 +276,7 @@ impl<T: Send + Sync + 'static> ObjectFuture<T> {
     }
 
     fn leave(&mut self) {
+        self.waiting = None;
         if let Some((call, token)) = self.pause.take() {
             let left = pause(&call, &[], |runtime, pause| {
                 runtime.resume(pause, token);
@@ -305,6 +307,9 @@ impl<T: Clone + Send + Sync + 'static> Future for ObjectFuture<T> {
         if self.object.is_ready() {
             self.leave();
             return Poll::Ready(self.object.peek().cloned());
+        }
+        if self.waiting.is_none() {
+            self.waiting = Some(runtime::begin_wait(runtime::results(&[self.object.object()])));
         }
         if let Some(wake) = &self.wake {
             wake.set(cx.waker());
@@ -341,7 +346,7 @@ impl<T: Clone + Send + Sync + 'static> IntoFuture for ObjectRef<T> {
     type IntoFuture = ObjectFuture<T>;
 
     fn into_future(self) -> ObjectFuture<T> {
-        ObjectFuture { object: self, wake: None, pause: None }
+        ObjectFuture { object: self, wake: None, pause: None, waiting: None }
     }
 }
 

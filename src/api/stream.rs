@@ -11,7 +11,8 @@ use futures_core::Stream;
 use super::call::complete;
 use super::object::ObjectRef;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::{self, Wanted};
+use crate::event::WaitReason;
+use crate::runtime::{self, Waiting, Wanted};
 use crate::spec::Definition;
 use crate::store::{Job, Listener, Object, Progress, Seat, Slot, Waiter};
 
@@ -76,7 +77,8 @@ impl<T> Shared<T> {
             state.room = Some(room.clone());
             drop(state);
             let wanted = Wanted { count: 1, or_failure: false, until: None };
-            runtime::wait_on(&[room], wanted, 0, Vec::new)?;
+            let reason = || WaitReason::Reader { of: self.definition.name };
+            runtime::wait_on(&[room], wanted, reason, 0, Vec::new)?;
         }
     }
 }
@@ -98,6 +100,8 @@ pub struct ObjectStream<T: Send + Sync + 'static> {
     shared: Arc<Shared<T>>,
     producer: Option<ObjectRef<()>>,
     is_over: bool,
+    /// While a future waits for the next item.
+    waiting: Option<Waiting>,
 }
 
 /// Where a producer puts its items.
@@ -126,7 +130,7 @@ impl<T: Send + Sync + 'static> ObjectStream<T> {
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), definition });
         let sink = Sink(shared.clone());
-        (Self { definition, shared, producer: None, is_over: false }, sink)
+        (Self { definition, shared, producer: None, is_over: false, waiting: None }, sink)
     }
 
     /// Ends when the producer's call does.
@@ -180,7 +184,8 @@ impl<T: Send + Sync + 'static> Iterator for ObjectStream<T> {
             drop(state);
             let producer = || self.producer.iter().map(ObjectRef::object).collect();
             let wanted = Wanted { count: 1, or_failure: false, until: None };
-            if let Err(error) = runtime::wait_on(&[signal], wanted, 1, producer) {
+            let reason = || WaitReason::Items { of: self.definition.name };
+            if let Err(error) = runtime::wait_on(&[signal], wanted, reason, 1, producer) {
                 return Some(self.refuse(error));
             }
         }
@@ -194,6 +199,7 @@ impl<T: Send + Sync + 'static> Stream for ObjectStream<T> {
         if self.is_over {
             return Poll::Ready(None);
         }
+        self.waiting = None;
         let shared = self.shared.clone();
         let mut state = shared.lock();
         if let Poll::Ready(next) = self.next_now(&mut state) {
@@ -202,6 +208,8 @@ impl<T: Send + Sync + 'static> Stream for ObjectStream<T> {
             return Poll::Ready(next);
         }
         state.waker = Some(cx.waker().clone());
+        drop(state);
+        self.waiting = Some(runtime::begin_wait(WaitReason::Items { of: self.definition.name }));
         Poll::Pending
     }
 }

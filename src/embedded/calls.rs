@@ -199,7 +199,7 @@ impl Embedded {
     /// Waits for arguments.
     fn hold(&self, object: &Arc<dyn Object>, needs: Vec<Arc<dyn Object>>, then: Then) {
         if !matches!(then, Then::Call(..)) {
-            self.note_wait(object, needs.clone());
+            self.note_wait(object, needs.clone(), None);
         }
         let held = Arc::new(Held {
             host: self.me.clone(),
@@ -223,12 +223,20 @@ impl Embedded {
     }
 
     /// Notes for the search for circles what must end before a call starts.
-    fn note_wait(&self, object: &Arc<dyn Object>, on: Vec<Arc<dyn Object>>) {
-        lock(&self.waits).hold(&CallRef(object.clone()), on.into_iter().map(CallRef).collect());
+    fn note_wait(
+        &self,
+        object: &Arc<dyn Object>,
+        needs: Vec<Arc<dyn Object>>,
+        before: Option<Arc<dyn Object>>,
+    ) {
+        let (call, arguments) = (CallRef(object.clone()), needs.len());
+        let on = needs.into_iter().chain(before).map(CallRef).collect();
+        lock(&self.waits).hold(scheduler::Held { call, on, arguments });
     }
 
     fn release_wait(&self, object: &Arc<dyn Object>) {
-        lock(&self.waits).release(scheduler::Call::key(&CallRef(object.clone())));
+        let gone = lock(&self.waits).release(scheduler::Call::key(&CallRef(object.clone())));
+        drop(gone);
     }
 
     /// All arguments are there.
@@ -271,7 +279,7 @@ impl Embedded {
         let before = lock(&self.lines)
             .get(&actor.id())
             .and_then(|line| line.last(caller).map(|before| before.post.object.clone()));
-        self.note_wait(&object, needs.iter().cloned().chain(before).collect());
+        self.note_wait(&object, needs.clone(), before);
         self.with_line(&actor, |line| line.push(caller, sequence, queued, open));
         if !open {
             self.hold(&object, needs, Then::Call(actor, caller, sequence));

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Embedded, lock, shutdown};
-use crate::runtime::ActorCore;
+use crate::event::WaitReason;
+use crate::runtime::{ActorCore, begin_wait};
 
 impl Embedded {
     /// Starts the timer; apart from `start`, which has no `Arc` to give it.
@@ -44,7 +45,9 @@ impl Embedded {
             self.pool.wake_all();
             self.living().iter().all(|actor| actor.is_dead()) && self.actors.len() == 0
         };
+        let waiting = begin_wait(WaitReason::Ending);
         let threads_gone = self.stage.threads().wait_for_none(until, is_idle);
+        drop(waiting);
         let all_idle = threads_gone && self.actors.len() == 0;
         self.leave_behind();
         self.timer.stop();

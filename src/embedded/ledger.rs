@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use super::actors::Start;
 use super::{Embedded, lock, shutdown};
 use crate::error::{Error, ErrorKind};
+use crate::event::{Wait, WaitReason};
 use crate::resource::{CPU, Quantity, ResourceSet};
-use crate::runtime::Lease;
+use crate::runtime::{Lease, Waiting};
 use crate::scheduler::{Books, DemandId, Grant, Granted, Holder, Verdict};
 use crate::store::Object;
 
@@ -225,7 +226,10 @@ impl Ledger {
         let claimant = || Claimant::Thread(turn.clone());
         let grant = match self.ask(host, &request, Need::Again, claimant) {
             Ok(Some(grant)) => Ok(grant),
-            Ok(None) => turn.wait(),
+            Ok(None) => {
+                let _waiting = Waiting::begin(Some(call), WaitReason::CpuAgain);
+                turn.wait()
+            }
             Err(_) => Err(()),
         };
         let cpus = grant.map_or(Quantity::ZERO, |grant| grant.resources.get(CPU));
@@ -303,6 +307,21 @@ impl Ledger {
                 Claimant::Thread(turn) | Claimant::Member(turn) => turn.give(Err(())),
             }
         }
+    }
+
+    /// Who waits for resources, other than threads that say so themselves.
+    pub(super) fn waits(&self, now: Instant) -> Vec<Wait> {
+        let inner = lock(&self.inner);
+        let wait = |claim: &Claim| {
+            let who = match &claim.claimant {
+                Claimant::Task(object) => object.head().definition().name,
+                Claimant::Actor(start) => start.actor().name(),
+                Claimant::Thread(_) | Claimant::Member(_) => return None,
+            };
+            let reason = WaitReason::Resources { asked: claim.request.to_string() };
+            Some(Wait { waited: Some(now.saturating_duration_since(claim.since)), ..Wait::new(who, reason) })
+        };
+        inner.claims.values().filter_map(wait).collect()
     }
 
     /// Says once of each long wait what it waits for and who has it.

@@ -17,6 +17,7 @@ mod calls;
 mod ending;
 mod ledger;
 mod timer;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,12 +31,13 @@ use timer::Timer;
 use crate::clock::Clock;
 use crate::directory::{Directory, Name};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::WaitReason;
 use crate::executor::{Desk, Pool, Stage, Threads};
 use crate::id::{ActorId, JobId, NodeId, WorkerId};
 use crate::resource::{CPU, Quantity, ResourceSet};
 use crate::runtime::{
     ActorCall, ActorCore, ActorRef, Answer, Creation, Identity, Lease, NodeView, Pause, Question, Runtime,
-    Station, Task,
+    Station, Task, Waiting,
 };
 use crate::scheduler::{Lines, Waits};
 use crate::store::{Object, Table};
@@ -219,6 +221,7 @@ impl Runtime for Embedded {
                 free.give(&self.pool.unused());
                 Ok(Answer::Nodes(vec![NodeView { id: self.identity.node, total, free }]))
             }
+            Question::Waits => Ok(Answer::Waits(self.waits())),
         }
     }
 
@@ -261,6 +264,7 @@ impl Embedded {
                 );
                 return Err(Error::new(ErrorKind::TooManyThreads, text));
             }
+            let _waiting = Waiting::begin(Some(pause.call), WaitReason::Thread);
             std::thread::sleep(NAP);
             patience = patience.saturating_sub(NAP);
         }

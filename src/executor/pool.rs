@@ -119,6 +119,11 @@ impl Pool {
         self.members_running().iter().flat_map(|(running, _)| running.lock().clone()).collect()
     }
 
+    /// How many tasks wait for a CPU, and how many have their resources and wait for a thread.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        (self.fast.len(), self.granted.len())
+    }
+
     /// What members hold of the books between two tasks, and would give back if asked.
     pub(crate) fn unused(&self) -> ResourceSet {
         let mut unused = ResourceSet::new();

@@ -142,7 +142,12 @@ impl ActorCore {
 
     /// How many letters wait.
     pub(crate) fn queued(&self) -> usize {
-        self.mailbox.len() + self.held.load(Ordering::Relaxed)
+        self.in_mailbox() + self.held.load(Ordering::Relaxed)
+    }
+
+    /// How many letters its host has not taken yet.
+    pub(crate) fn in_mailbox(&self) -> usize {
+        self.mailbox.len()
     }
 
     /// Sends a call: straight to the mailbox if nothing stands in its way.

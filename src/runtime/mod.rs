@@ -12,6 +12,7 @@
 mod actor;
 mod frame;
 mod wait;
+mod waiting;
 
 use std::any::TypeId;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,8 +24,10 @@ pub(crate) use frame::{
     Base, Frame, Lease, Running, Station, enter, in_call, leave, refused, swap, with_frame,
 };
 pub(crate) use wait::{Wanted, may_block, spin, wait_for, wait_on};
+pub(crate) use waiting::{Waiting, all_waiting, begin_wait, missing, results};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Wait, WaitReason};
 use crate::id::{CallerId, JobId, NodeId, WorkerId};
 use crate::resource::ResourceSet;
 use crate::spec::{ClassDefinition, Options};
@@ -79,6 +82,8 @@ pub(crate) enum Question<'a> {
     Identify(&'a Arc<dyn Object>),
     /// The nodes, with all and free resources.
     Nodes,
+    /// Who waits in a queue or a table.
+    Waits,
 }
 
 /// The answer to a [`Question`].
@@ -88,6 +93,7 @@ pub(crate) enum Answer {
     Object(Arc<dyn Object>),
     Id(crate::id::ObjectId),
     Nodes(Vec<NodeView>),
+    Waits(Vec<Wait>),
 }
 
 /// A node as its users see it.
@@ -310,10 +316,15 @@ pub(crate) fn back_pressure(runtime: &Arc<dyn Runtime>, to_actor: bool) -> Resul
             && queued >= SLOW_DOWN_BYTES
             && with_frame(|frame| frame.base().station != Station::Arbiter)
         {
+            let _waiting = begin_wait(WaitReason::QueueRoom);
             Meter::wait(SLOW_DOWN);
         }
         return Ok(());
     }
+    if Meter::queued() <= limit {
+        return Ok(());
+    }
+    let _waiting = begin_wait(WaitReason::QueueRoom);
     while Meter::queued() > limit {
         if runtime.is_ending() {
             return Err(ended());

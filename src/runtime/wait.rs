@@ -1,14 +1,16 @@
 //! Waiting on a thread for objects to be complete.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::sync::{Parker, Unparker};
 
 use super::frame::{Station, with_frame};
+use super::waiting::{self, Waiting};
 use super::{Pause, ended, with_current};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::WaitReason;
 use crate::store::{Listener, Object, Waiter};
 
 /// Looks before the first yield; more pay only where both threads have a core to themselves.
@@ -64,15 +66,28 @@ pub(crate) struct Gather {
     unparker: Unparker,
     missing: AtomicIsize,
     wake_on_failure: bool,
+    /// One has failed, so that each that completes may be the last before it.
+    has_failed: AtomicBool,
 }
 
 /// The token of a wait for the own call's end.
 const OWN: usize = usize::MAX;
 
+impl Gather {
+    fn fail(&self) {
+        if self.wake_on_failure {
+            self.has_failed.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
 impl Listener for Gather {
     fn ready(&self, token: usize, failed: bool) {
+        if failed {
+            self.fail();
+        }
         let enough = token == OWN || self.missing.fetch_sub(1, Ordering::AcqRel) == 1;
-        if enough || (failed && self.wake_on_failure) {
+        if enough || self.has_failed.load(Ordering::SeqCst) {
             self.unparker.unpark();
         }
     }
@@ -98,13 +113,15 @@ thread_local! {
 /// `BlockingInAsync` on a shared arbiter, `Deadlock` if waiting would close a circle, and the error of
 /// the call that waits if that call is cancelled meanwhile.
 pub(crate) fn wait_for(objects: &[Arc<dyn Object>], wanted: Wanted) -> Result<bool> {
-    wait_on(objects, wanted, wanted.count, || objects.to_vec())
+    wait_on(objects, wanted, || waiting::results(objects), wanted.count, || objects.to_vec())
 }
 
-/// As [`wait_for`], where `objects` only signal what is really waited for: `needed` of `on`.
+/// As [`wait_for`], where `objects` only signal what is really waited for, which `reason` says: `needed` of
+/// `on`.
 pub(crate) fn wait_on(
     objects: &[Arc<dyn Object>],
     wanted: Wanted,
+    reason: impl FnOnce() -> WaitReason,
     needed: usize,
     on: impl FnOnce() -> Vec<Arc<dyn Object>>,
 ) -> Result<bool> {
@@ -113,13 +130,16 @@ pub(crate) fn wait_on(
     }
     let (call, base) = with_frame(|frame| (frame.call().cloned(), frame.base().clone()));
     let Some(call) = call else {
+        let _waiting = Waiting::begin(None, reason());
         return park(objects, wanted, None);
     };
     let on = on();
     let pause = Pause { call: &call, base: &base, on: &on, needed, blocks: true };
     let runtime = with_current(Arc::clone).unwrap_or_else(|| Err(ended()))?;
     let token = runtime.pause(&pause).map_err(|error| call.head().placed(error))?;
+    let waiting = Waiting::begin(Some(&call), reason());
     let result = park(objects, wanted, Some(&call));
+    drop(waiting);
     runtime.resume(&pause, token);
     result
 }
@@ -155,6 +175,7 @@ fn park(objects: &[Arc<dyn Object>], wanted: Wanted, own: Option<&Arc<dyn Object
             unparker: parker.unparker().clone(),
             missing: AtomicIsize::new(isize::try_from(wanted.count).unwrap_or(isize::MAX)),
             wake_on_failure: wanted.or_failure,
+            has_failed: AtomicBool::new(false),
         });
         let waiter = |token| Waiter { listener: gather.clone(), token };
         if let Some(own) = own
@@ -165,6 +186,9 @@ fn park(objects: &[Arc<dyn Object>], wanted: Wanted, own: Option<&Arc<dyn Object
         for object in objects {
             if object.head().listen(waiter(0)).is_some() {
                 gather.missing.fetch_sub(1, Ordering::AcqRel);
+                if object.head().has_failed() {
+                    gather.fail();
+                }
             }
         }
         let result = sleep(parker, objects, wanted, own);

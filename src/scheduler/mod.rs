@@ -15,4 +15,4 @@ mod waits;
 
 pub(crate) use books::{Books, DemandId, Grant, Granted, Holder, Verdict};
 pub(crate) use lines::Lines;
-pub(crate) use waits::{Call, Waits};
+pub(crate) use waits::{Call, Held, Waits};

@@ -39,6 +39,16 @@ struct Blocked<C> {
     token: u64,
 }
 
+/// A call that may not start yet.
+#[derive(Debug)]
+pub(crate) struct Held<C> {
+    pub(crate) call: C,
+    /// Its arguments, and behind them the call before it in its caller's line, if there is one.
+    pub(crate) on: Vec<C>,
+    /// How many of them are arguments.
+    pub(crate) arguments: usize,
+}
+
 /// The calls of one actor that wait.
 #[derive(Debug)]
 struct Occupants<K> {
@@ -52,7 +62,7 @@ struct Occupants<K> {
 pub(crate) struct Waits<C: Call> {
     blocked: HashMap<C::Key, Vec<Blocked<C>>>,
     at_actor: HashMap<ActorId, Occupants<C::Key>>,
-    held: HashMap<C::Key, Vec<C>>,
+    held: HashMap<C::Key, Held<C>>,
     tokens: u64,
 }
 
@@ -106,14 +116,20 @@ impl<C: Call> Waits<C> {
         }
     }
 
-    /// Notes that `call` is held back until `on` are there.
-    pub(crate) fn hold(&mut self, call: &C, on: Vec<C>) {
-        self.held.insert(call.key(), on);
+    /// Notes that a call is held back until what it waits for is there.
+    pub(crate) fn hold(&mut self, held: Held<C>) {
+        self.held.insert(held.call.key(), held);
     }
 
-    /// The call is held back no longer.
-    pub(crate) fn release(&mut self, key: C::Key) {
-        self.held.remove(&key);
+    /// The call is held back no longer. What is returned may hold the last refs: drop it under no lock.
+    #[must_use = "dropped under no lock"]
+    pub(crate) fn release(&mut self, key: C::Key) -> Option<Held<C>> {
+        self.held.remove(&key)
+    }
+
+    /// The calls that are held back.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Held<C>> {
+        self.held.values()
     }
 
     /// How many waits are noted.
@@ -157,7 +173,7 @@ impl<C: Call> Waits<C> {
             return waits.iter().flat_map(|wait| wait.on.iter().cloned()).collect();
         }
         if let Some(held) = self.held.get(&call.key()) {
-            return held.clone();
+            return held.on.clone();
         }
         let Some(actor) = call.actor().filter(|_| !call.has_started()) else { return Vec::new() };
         let Some(Occupants { calls, room }) = self.at_actor.get(&actor) else { return Vec::new() };
@@ -261,9 +277,9 @@ mod tests {
     #[test]
     fn a_call_held_back_by_its_argument_is_on_the_way() {
         let mut waits = Waits::default();
-        waits.hold(&queued(3, 9), vec![queued(2, 7)]);
+        waits.hold(Held { call: queued(3, 9), on: vec![queued(2, 7)], arguments: 1 });
         assert!(waits.enter(&running(1, 7), ROOM, &[queued(3, 9)], 1).is_err());
-        waits.release(3);
+        assert!(waits.release(3).is_some());
         assert!(waits.enter(&running(1, 7), ROOM, &[queued(3, 9)], 1).is_ok());
     }
 

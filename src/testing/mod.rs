@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::api::session;
 use crate::error::Result;
+use crate::event::Wait;
+use crate::runtime::{self, Answer, Question};
 use crate::store;
 use crate::value::{self, Value};
 
@@ -53,6 +55,19 @@ pub fn by_way_of_bytes<T: Value>(value: &T) -> Result<T> {
     let read = value::decode(&encoded.bytes);
     drop(encoded.kept);
     read
+}
+
+/// Everything that waits in this process now, each with its reason: threads in `get` and `wait`, pending
+/// futures, calls that wait for arguments, resources, a CPU or their actor.
+///
+/// What waits for a moment only may have gone on by the time that this returns.
+pub fn waits() -> Vec<Wait> {
+    let mut waits = runtime::all_waiting();
+    if let Some(Ok(Ok(Answer::Waits(queued)))) = runtime::with_current(|runtime| runtime.ask(Question::Waits))
+    {
+        waits.extend(queued);
+    }
+    waits
 }
 
 /// The most threads that the session had at once for tasks and actors; 0 without a session.

@@ -29,6 +29,7 @@ mod lifetime;
 mod options;
 mod order;
 mod pressure;
+mod reasons;
 mod resources;
 mod serial;
 mod sessions;
@@ -197,6 +198,7 @@ macro_rules! behaviours_in {
             waiting {
                 get_takes_a_ref_or_a_list_in_order
                 get_of_many_gives_the_first_error_without_waiting_for_the_rest
+                a_failure_is_told_as_soon_as_all_before_it_are_there
                 a_failure_late_in_the_list_waits_for_those_before_it
                 get_timeout_gives_up_and_the_call_goes_on
                 wait_returns_at_most_as_many_as_asked_in_the_order_given
@@ -416,6 +418,9 @@ macro_rules! behaviours_in {
                 a_timeout_for_ever_is_none
                 a_wrong_option_on_an_attribute_that_compiles_fails_the_call
                 every_setting_of_a_session_can_be_made
+            }
+            reasons {
+                every_reason_to_wait_is_entered_and_left
             }
             storms {
                 each_call_ends

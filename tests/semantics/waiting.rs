@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mobula::prelude::*;
 use mobula::{get, get_timeout, put, wait};
 
-use crate::common::{Env, Latch, assert_fails, block_on, next};
+use crate::common::{Env, Latch, assert_fails, block_on, eventually, next};
 use crate::fixtures::{Counter, add, hold, parse};
 
 const SOME_TIME: Duration = Duration::from_millis(20);
@@ -60,6 +60,21 @@ pub(crate) fn a_failure_late_in_the_list_waits_for_those_before_it(env: &Env) {
     wait(&list[1..], 1, None).expect("the second has failed");
     let opener = std::thread::spawn(move || latch.open());
     assert_eq!(failure_of(&list), "the first in order");
+    opener.join().expect("no panic");
+}
+
+pub(crate) fn a_failure_is_told_as_soon_as_all_before_it_are_there(env: &Env) {
+    let _running = env.start();
+    let (latch, never) = (Latch::new(), Latch::new());
+    let _open = never.guard();
+    let list = [hold::remote(latch, 1), parse::remote("x"), hold::remote(never, 2)];
+    wait(&list[1..2], 1, None).expect("the second has failed");
+    let opener = std::thread::spawn(move || {
+        // `get` waits for the first one now, and has seen the second fail.
+        assert!(eventually(|| mobula::testing::waits().iter().any(|wait| wait.who == "driver")));
+        latch.open();
+    });
+    assert_eq!(failure_of(&list), "invalid digit found in string");
     opener.join().expect("no panic");
 }
 
