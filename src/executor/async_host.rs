@@ -528,14 +528,9 @@ impl Host {
         if !again {
             call.object.fail(error.clone());
         }
-        if self.restarts.get() == 0 || self.actor.death().is_some() {
-            return self.end(error);
-        }
-        self.restarts.set(self.restarts.get() - 1);
-        if let Err(death) = self.construct() {
-            if again {
-                call.object.fail(error);
-            }
+        if let Err(death) = self.rebuild(&error) {
+            attempt::put_away(&mut call.call);
+            call.object.fail(error);
             return self.end(death);
         }
         if again {
@@ -548,6 +543,15 @@ impl Host {
         attempt::put_away(&mut call.call);
         self.start_waiting();
         self.release();
+    }
+
+    /// Builds a new state after a crash; `Err` if the actor ends instead, with the reason.
+    fn rebuild(&self, crash: &Error) -> Result<(), Error> {
+        if self.restarts.get() == 0 || self.actor.death().is_some() {
+            return Err(crash.clone());
+        }
+        self.restarts.set(self.restarts.get() - 1);
+        self.construct()
     }
 
     fn drop_state(&self) {

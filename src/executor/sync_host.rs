@@ -255,16 +255,14 @@ impl Host {
             tracing::debug!(target: "mobula", "actor `{}` restarts after: {cause}", self.actor.name());
             self.construct()
         };
-        for (mut piece, error) in again {
-            if rebuilt.is_ok()
-                && let Some(State::Shared(state)) = &self.state
-            {
-                piece.state = state.clone();
-                self.crew.run(piece);
-            } else {
-                attempt::put_away(&mut piece.call);
-                piece.call.object().fail(error);
+        match &self.state {
+            Some(State::Shared(state)) if rebuilt.is_ok() => {
+                for (mut piece, _) in again {
+                    piece.state = state.clone();
+                    self.crew.run(piece);
+                }
             }
+            _ => fail_crashed(again),
         }
         rebuilt
     }
@@ -277,6 +275,7 @@ impl Host {
 
     fn end(mut self, death: Error) {
         self.crew.wait();
+        fail_crashed(self.crew.crashed());
         self.actor.die(death);
         self.drop_state();
         let Self { actor, blueprint, desk, .. } = self;
@@ -296,6 +295,14 @@ const ONCE: Retry = Retry { retries: 0, on_error: false };
 /// Why a killed actor is dead.
 pub(super) fn killed(actor: &ActorCore) -> Error {
     actor.death().cloned().unwrap_or_else(|| Error::new(ErrorKind::ActorDied, "it was killed"))
+}
+
+/// There will be no other attempt.
+fn fail_crashed(pieces: Vec<(Piece, Error)>) {
+    for (mut piece, error) in pieces {
+        attempt::put_away(&mut piece.call);
+        piece.call.object().fail(error);
+    }
 }
 
 /// The threads on which `&self` calls of one actor overlap.
@@ -433,6 +440,11 @@ impl Crew {
         }
         self.shared.fail_overlapping(cause);
         self.wait();
+        self.crashed()
+    }
+
+    /// Calls that crashed and may be tried again, with what they fail with if they cannot be.
+    fn crashed(&self) -> Vec<(Piece, Error)> {
         std::mem::take(&mut self.shared.lock().again)
     }
 }

@@ -92,6 +92,8 @@ pub(crate) trait Subject {
     fn crash(&mut self, text: &str);
     /// Panics in its first attempts; comes to the number of the one that did not.
     fn crash_before(&mut self, attempt: u32) -> u32;
+    /// Panics once the latch is open.
+    fn crash_later(&mut self, gauge: Gauge, latch: Latch);
     /// Fails in its first attempts; comes to the number of the one that did not.
     fn refuse_before(&mut self, attempt: u32) -> Result<u32, String>;
     /// Keeps a handle in its state.
@@ -141,6 +143,11 @@ macro_rules! subject {
             }
             fn crash(&mut self, text: &str) {
                 panic!("{text}")
+            }
+            fn crash_later(&mut self, gauge: Gauge, latch: Latch) {
+                let _inside = gauge.enter();
+                latch.wait();
+                panic!("later")
             }
             fn crash_before(&mut self, attempt: u32) -> u32 {
                 let now = mobula::context().attempt;

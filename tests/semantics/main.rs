@@ -409,6 +409,7 @@ macro_rules! behaviours_in {
                 a_variable_that_makes_no_sense_is_an_invalid_option
                 a_task_or_a_method_can_end_its_session
                 threads_of_the_driver_share_the_session
+                a_call_that_crashes_while_the_session_ends_is_told
                 a_result_that_is_on_its_way_is_not_lost_by_the_end
             }
             options {

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use mobula::prelude::*;
-use mobula::{cluster_resources, context, get, get_actor, is_initialized, put, shutdown};
+use mobula::{WaitReason, cluster_resources, context, get, get_actor, is_initialized, put, shutdown};
 
-use crate::common::{Env, Gauge, Journal, Latch, assert_fails, eventually, runtime_threads};
-use crate::fixtures::{Counter, Kind, Plain, add, hold, hold_inside, loop_until_told};
+use crate::common::{Env, Gauge, Journal, Latch, SOON, assert_fails, eventually, runtime_threads};
+use crate::fixtures::{Counter, Kind, Plain, Wish, add, hold, hold_inside, loop_until_told};
 
 pub(crate) fn a_session_runs_until_it_is_dropped_or_shut_down(env: &Env) {
     assert!(!is_initialized());
@@ -282,6 +282,41 @@ pub(crate) fn threads_of_the_driver_share_the_session(env: &Env) {
         assert!(thread.join().expect("no panic").expect("calls"), "in the order of each thread");
     }
     assert_eq!(counter.value.remote().get().expect("a count"), 400);
+}
+
+/// Reads side by side.
+struct Readers;
+
+#[remote(max_concurrency = 4, max_restarts = 3, max_task_retries = 3)]
+impl Readers {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+    pub(crate) fn crash_later(&self, gauge: Gauge, latch: Latch) {
+        let _inside = gauge.enter();
+        latch.wait();
+        panic!("later")
+    }
+}
+
+pub(crate) fn a_call_that_crashes_while_the_session_ends_is_told(env: &Env) {
+    let wish = Wish { restarts: 3, call_retries: 3, ..Wish::default() };
+    for kind in Kind::ALL.map(Some).into_iter().chain([None]) {
+        let running = env.start_with(env.config().shutdown_grace(Duration::from_mins(1)));
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let _open = latch.guard();
+        let crash = match kind {
+            Some(kind) => kind.make_with(Journal::new(), "it", wish).crash_later.remote(gauge, latch),
+            None => Readers::remote().crash_later.remote(gauge, latch),
+        };
+        gauge.expect(1);
+        let ender = std::thread::spawn(move || running.shut_down());
+        let is_ending = || mobula::testing::waits().iter().any(|wait| wait.reason == WaitReason::Ending);
+        assert!(eventually(is_ending));
+        latch.open();
+        ender.join().expect("no panic");
+        assert!(crash.get_timeout(SOON).is_err_and(|error| error.kind() != ErrorKind::Timeout), "{kind:?}");
+    }
 }
 
 pub(crate) fn a_result_that_is_on_its_way_is_not_lost_by_the_end(env: &Env) {
