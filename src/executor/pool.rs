@@ -36,6 +36,8 @@ const INLINE_MAX: usize = 64;
 thread_local! {
     /// Whether this member runs a granted task, and so is away from the fast queue already.
     static IS_GRANTED: Cell<bool> = const { Cell::new(false) };
+    /// How many tasks run inside each other's waits on this thread.
+    static INLINE_DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The pool of one session.
@@ -248,26 +250,27 @@ impl Pool {
 
     /// Runs the next task of the fast queue on this thread, inside a wait for something else.
     pub(crate) fn run_next_inline(&self) -> bool {
+        // What is taken must be run, so it is seen first whether it can be.
+        if INLINE_DEPTH.get() >= INLINE_MAX {
+            return false;
+        }
         self.fast.pop().is_some_and(|object| self.run_inline(&object) || object.head().is_complete())
     }
 
     /// Runs a task that waits in the queue of fast ones on this thread, inside the wait for it.
     /// `false` if it cannot be: it has started, or too many run inside each other here already.
     pub(crate) fn run_inline(&self, object: &Arc<dyn Object>) -> bool {
-        thread_local! {
-            static DEPTH: Cell<usize> = const { Cell::new(0) };
-        }
-        let depth = DEPTH.get();
+        let depth = INLINE_DEPTH.get();
         if depth >= INLINE_MAX || object.head().actor().is_some() {
             return false;
         }
         let Some(call) = start(object.clone()) else { return false };
-        DEPTH.set(depth + 1);
+        INLINE_DEPTH.set(depth + 1);
         let base = runtime::with_frame(|frame| frame.base().clone());
         let outer = runtime::swap(Frame::new(base));
         run(self, call, || {});
         runtime::swap(outer);
-        DEPTH.set(depth);
+        INLINE_DEPTH.set(depth);
         true
     }
 }

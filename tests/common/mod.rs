@@ -75,7 +75,9 @@ impl Watchdog {
         let bark = move || {
             if receiver.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
                 // Not `eprintln!`: the harness would keep that to itself.
-                let _ = writeln!(std::io::stderr(), "{name} hangs; logged meanwhile:\n{}", logged());
+                let waits = mobula::testing::waits();
+                let _ =
+                    writeln!(std::io::stderr(), "{name} hangs: {waits:#?}; logged meanwhile:\n{}", logged());
                 std::process::abort();
             }
         };

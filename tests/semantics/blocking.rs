@@ -196,6 +196,32 @@ pub(crate) fn too_many_threads_is_a_typed_error(env: &Env) {
     assert!(mobula::testing::threads_peak() <= 50, "{}", mobula::testing::threads_peak());
 }
 
+pub(crate) fn on_one_thread_no_task_is_lost_however_many_wait(env: &Env) {
+    /// Lets everybody pass who comes after the last.
+    struct Gate;
+    #[remote]
+    impl Gate {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+        pub(crate) async fn pass(&self, latch: Latch) {
+            latch.pass().await;
+        }
+    }
+    #[remote]
+    fn wait_for_turn(gate: ActorHandle<Gate>, latch: Latch) -> mobula::Result<()> {
+        gate.pass.remote(latch).get()
+    }
+    let _running = env.start_with(env.config().num_cpus(1.0).max_threads(1));
+    let (gate, latch) = (Gate::remote(), Latch::new());
+    let _open = latch.guard();
+    // More than run inside each other's waits.
+    let waiting: Vec<_> = (0..70).map(|_| wait_for_turn::remote(&gate, latch)).collect();
+    for call in waiting {
+        assert_fails(call.get(), ErrorKind::TooManyThreads);
+    }
+}
+
 pub(crate) fn an_actor_beyond_the_cap_fails_with_too_many_threads(env: &Env) {
     let _running = env.start_with(env.config().max_threads(4));
     let counters: Vec<_> = (0..5).map(Counter::remote).collect();

@@ -190,6 +190,7 @@ macro_rules! behaviours_in {
                 at_the_cap_an_awaited_task_runs_on_its_waiters_thread
                 beyond_the_cap_a_wait_that_nobody_could_end_is_refused
                 too_many_threads_is_a_typed_error
+                on_one_thread_no_task_is_lost_however_many_wait
                 an_actor_beyond_the_cap_fails_with_too_many_threads
                 an_async_class_may_not_block_anywhere
                 a_class_on_shared_threads_may_not_block
