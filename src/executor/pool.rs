@@ -48,6 +48,8 @@ pub(crate) struct Pool {
     idle: Mutex<Vec<(usize, Unparker)>>,
     idle_count: AtomicUsize,
     members: AtomicUsize,
+    /// Members that have been hired and have not looked at the queues yet.
+    coming: AtomicUsize,
     /// Members in a wait.
     blocked: AtomicUsize,
     /// Members that run no task of the fast queue meanwhile: in a wait, or with a granted task.
@@ -72,6 +74,7 @@ impl Pool {
             idle: Mutex::default(),
             idle_count: AtomicUsize::new(0),
             members: AtomicUsize::new(0),
+            coming: AtomicUsize::new(0),
             blocked: AtomicUsize::new(0),
             away: AtomicUsize::new(0),
             named: AtomicUsize::new(0),
@@ -204,10 +207,20 @@ impl Pool {
         }
     }
 
+    /// Goes on with waking once a hired member has found work: several pushes may have relied on the one
+    /// searching member whose find led to the hire. A granted task for which a member comes needs no other.
+    fn wake_next(self: &Arc<Self>) {
+        let granted = self.granted_count.load(Ordering::SeqCst) > self.coming.load(Ordering::SeqCst);
+        if granted || !self.fast.is_empty() {
+            self.wake(granted);
+        }
+    }
+
     /// Starts a member; `false` if there may be no more threads.
     fn hire(self: &Arc<Self>) -> bool {
         let Some(permit) = self.stage.threads().reserve() else { return false };
         self.members.fetch_add(1, Ordering::SeqCst);
+        self.coming.fetch_add(1, Ordering::SeqCst);
         let pool = self.clone();
         let name = format!("mobula-pool-{}", self.named.fetch_add(1, Ordering::Relaxed));
         self.stage.hire_with(permit, name, move || {
@@ -318,11 +331,13 @@ impl Member {
     fn serve(&self) {
         let own = self.base(&self.lease);
         runtime::swap(Frame::new(own));
-        while let Some(work) = self.next() {
+        let mut next = self.first().or_else(|| self.next());
+        while let Some(work) = next {
             match work {
                 Work::Fast(object) => self.run_fast(object),
                 Work::Granted(object, lease) => self.run_granted(object, &lease),
             }
+            next = self.next();
         }
         runtime::swap(Frame::default());
         self.pool.members_running().retain(|(running, _)| !Arc::ptr_eq(running, &self.running));
@@ -377,6 +392,14 @@ impl Member {
             }
         }
         self.pool.fast.pop().map(Work::Fast)
+    }
+
+    /// The task for which this member was hired, if nobody else has taken it.
+    fn first(&self) -> Option<Work> {
+        self.pool.coming.fetch_sub(1, Ordering::SeqCst);
+        let work = self.pop()?;
+        self.pool.wake_next();
+        Some(work)
     }
 
     /// The next task; `None` when the member is to end.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use mobula::prelude::*;
 use mobula::{get, get_timeout, put, wait};
 
-use crate::common::{Env, Journal, Latch, assert_fails};
-use crate::fixtures::{Counter, add, hold, note};
+use crate::common::{Env, Gauge, Journal, Latch, assert_fails};
+use crate::fixtures::{Counter, add, hold, hold_inside, note};
 
 /// Waits for a task that waits for a task, and so on.
 #[remote]
@@ -30,6 +30,28 @@ pub(crate) fn a_wide_tree_of_waits_finishes_on_two_cpus(env: &Env) {
     }
     let _running = env.start_with(env.config().num_cpus(2.0));
     assert_eq!(leaves::remote(5).get().expect("all leaves"), 243);
+}
+
+pub(crate) fn tasks_that_have_their_cpus_all_start(env: &Env) {
+    #[remote]
+    fn pass(gauge: Gauge) -> Gauge {
+        gauge
+    }
+    let _running = env.start_with(env.config().num_cpus(4.0));
+    // A member that has just ended a task still looks for more when the others come.
+    for round in 0..100 {
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let passed = pass::remote(gauge);
+        if round % 2 == 0 {
+            passed.view().expect("the gauge");
+        }
+        let cpus = if round % 4 < 2 { 1.0 } else { 0.5 };
+        let hold = || hold_inside::options().num_cpus(cpus).remote(&passed, latch);
+        let held: Vec<_> = (0..4).map(|_| hold()).collect();
+        gauge.expect(4);
+        latch.open();
+        get(&held).expect("all of them");
+    }
 }
 
 pub(crate) fn every_wait_gives_the_cpu_away(env: &Env) {

@@ -184,6 +184,7 @@ macro_rules! behaviours_in {
             blocking {
                 nested_waits_finish_on_one_cpu
                 a_wide_tree_of_waits_finishes_on_two_cpus
+                tasks_that_have_their_cpus_all_start
                 every_wait_gives_the_cpu_away
                 a_task_takes_its_cpu_back_before_it_goes_on
                 an_actor_with_a_cpu_gives_it_away_while_it_waits
