@@ -1,10 +1,12 @@
 //! The speed of the library, each row beside its floor in the same run.
 //!
 //! `cargo bench --bench microbench [-- FILTER] [--json]`. Floor and row alternate for 15 rounds; what is
-//! printed is the median of the pairs' ratios, with the least and the greatest. Both do the same work
+//! printed is the median of the pairs' ratios, with the least and the greatest. Rows named after another
+//! crate have that crate's calls in the place of the floor. Both do the same work
 //! and add up what the calls returned; a row whose sum differs from its floor's is an error.
 
 pub mod floor;
+pub mod peers;
 
 use std::time::{Duration, Instant};
 
@@ -53,6 +55,11 @@ impl Async {
 #[remote]
 fn echo(i: u64) -> u64 {
     i
+}
+
+#[remote]
+fn work(i: u64) -> u64 {
+    peers::work(i)
 }
 
 #[remote]
@@ -395,6 +402,38 @@ fn with_floors(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
     }
 }
 
+/// The same work by other crates, in the place of the floor: up to 1 x is as fast as they are.
+#[allow(clippy::type_complexity, reason = "one table")]
+fn with_peers(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
+    const ROWS: [&str; 5] = [
+        "kameo: actor calls, 1,000 in flight",
+        "kameo: one call and get",
+        "ractor: actor calls, 1,000 in flight",
+        "ractor: one call and get",
+        "rayon: tasks of 100 us",
+    ];
+    if !ROWS.iter().any(|row| wanted(row)) {
+        return;
+    }
+    let peers = peers::Peers::new(cores());
+    let actor = Sync::remote();
+    let many = |n| in_batches(n, |i| actor.echo.remote(i));
+    let one = |n| one_at_a_time(n, |i| actor.echo.remote(i));
+    let tasks = |n| in_batches(n, work::remote);
+    let rows: [(u64, f64, Box<dyn Fn(u64) -> Measured + '_>, &dyn Fn(u64) -> Measured); 5] = [
+        (50_000, 1.0, Box::new(|n| peers.kameo_many(n)), &many),
+        (5_000, 1.0, Box::new(|n| peers.kameo_one(n)), &one),
+        (50_000, 1.0, Box::new(|n| peers.ractor_many(n)), &many),
+        (5_000, 1.0, Box::new(|n| peers.ractor_one(n)), &one),
+        (2_000, 1.2, Box::new(peers::rayon), &tasks),
+    ];
+    for (row, (count, most, peer, mine)) in ROWS.into_iter().zip(rows) {
+        if wanted(row) {
+            show(&pairs(row, count, most, None, peer, mine));
+        }
+    }
+}
+
 /// Rows that stand by themselves.
 #[allow(clippy::too_many_lines, clippy::type_complexity, reason = "one table")]
 fn without_floors(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
@@ -548,6 +587,7 @@ fn main() -> mobula::Result<()> {
     let show = |line: &Line| line.print(json);
     let _session = mobula::Config::new().num_cpus(cores() as f64).init()?;
     with_floors(&wanted, &show);
+    with_peers(&wanted, &show);
     without_floors(&wanted, &show);
     Ok(())
 }
