@@ -1,7 +1,8 @@
 //! Remote functions and actors: the first program of the README, then several actors at once.
 //!
 //! Run it with `cargo run --release --example counter`. It prints the squares of four numbers, counted by
-//! tasks, and then what counters say that are called in turn and side by side.
+//! tasks, and then what counters say that are called in turn and side by side: ten of them once each, and
+//! the first of the ten five times more.
 
 use mobula::prelude::*;
 
@@ -44,12 +45,12 @@ fn main() -> mobula::Result<()> {
 
     // Ten actors. What is called on different ones runs side by side.
     let counters: Vec<_> = (0..10).map(|_| Counter::remote()).collect();
-    let firsts: Vec<_> = counters.iter().map(|counter| counter.increment.remote()).collect();
-    println!("ten counters, once each: {:?}", mobula::get(&firsts)?);
+    let results: Vec<_> = counters.iter().map(|counter| counter.increment.remote()).collect();
+    println!("{:?}", mobula::get(&results)?);
 
-    // Five calls of one actor share its state.
-    let more: Vec<_> = (0..5).map(|_| counters[0].increment.remote()).collect();
-    println!("the first one, five times more: {:?}", mobula::get(&more)?);
+    // Five calls of one actor run in turn and share its state.
+    let results: Vec<_> = (0..5).map(|_| counters[0].increment.remote()).collect();
+    println!("{:?}", mobula::get(&results)?);
 
     // A handle is a value: tasks take it, and call the actor that it names.
     let total = call_many::remote(&counter, 1_000).get()?;

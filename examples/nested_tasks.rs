@@ -1,6 +1,7 @@
-//! A task that waits for a task that waits for a task: ten thousand of them on two CPUs.
+//! Tasks that call tasks, and a task that waits for a task that waits for a task: ten thousand on two CPUs.
 //!
-//! Run it with `cargo run --release --example nested_tasks -- --depth 10000 --cpus 2`. A task that waits
+//! Run it with `cargo run --release --example nested_tasks -- --depth 10000 --cpus 2`. First `g` returns the
+//! refs of four calls that it made, and `h` waits for as many and returns their results. Then a task that waits
 //! in `get` lends its CPU to others, so no depth starves the pool; each waiting task keeps a thread, and
 //! threads go when they idle. It prints the answer, the most threads that tasks had at once, the peak of
 //! the process's memory, and how many threads it has one second later.
@@ -23,6 +24,23 @@ struct Options {
 }
 
 #[remote]
+fn f() -> i64 {
+    1
+}
+
+// The refs are the result: whoever has them waits for what they stand for, or passes them on.
+#[remote]
+fn g() -> Vec<ObjectRef<i64>> {
+    (0..4).map(|_| f::remote()).collect()
+}
+
+#[remote]
+fn h() -> mobula::Result<Vec<i64>> {
+    let refs: Vec<_> = (0..4).map(|_| f::remote()).collect();
+    mobula::get(&refs)
+}
+
+#[remote]
 fn nest(depth: u64) -> mobula::Result<u64> {
     match depth {
         0 => Ok(0),
@@ -33,6 +51,10 @@ fn nest(depth: u64) -> mobula::Result<u64> {
 fn main() -> mobula::Result<()> {
     let options = Options::parse();
     let _session = Config::new().num_cpus(options.cpus).init()?;
+
+    let refs = g::remote().get()?;
+    println!("g: {} refs -> {:?}", refs.len(), mobula::get(&refs)?);
+    println!("h: {:?}", h::remote().get()?);
 
     println!("answer: {}", nest::remote(options.depth).get()?);
     println!("most threads: {}", mobula::testing::threads_peak());
