@@ -68,7 +68,7 @@ fn main() -> mobula::Result<()> {
     let z = xy_w.view()?;
     let largest = z.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
     println!("(xy)w: {} x {}, largest entry {largest:.0}", z.nrows(), z.ncols());
-    println!("x(yw) differs by {:.12} at most", difference.get()?);
+    println!("x(yw) differs by {:.15} at most", difference.get()?);
     println!("five matrices were made of three in {:.3} s", start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -39,8 +39,8 @@ impl Default for MethodArgs {
 pub trait Tracked {
     /// Takes its time.
     fn method(&mut self, args: MethodArgs);
-    /// Has another actor's `method` called from here.
-    fn call(&mut self, other: ActorHandle<dyn Tracked>);
+    /// Calls another actor's `method` from here; comes to the ref that this gives.
+    fn call(&mut self, other: ActorHandle<dyn Tracked>) -> ObjectRef<()>;
     /// The name of this actor, and what was called so far.
     fn get_all_method_calls(&self) -> (String, MethodCalls);
 }
@@ -86,9 +86,9 @@ impl Tracked for ActorClsOne {
         self.0.count("method");
     }
 
-    fn call(&mut self, other: ActorHandle<dyn Tracked>) {
+    fn call(&mut self, other: ActorHandle<dyn Tracked>) -> ObjectRef<()> {
         self.0.count("call");
-        other.method.remote(MethodArgs::default());
+        other.method.remote(MethodArgs::default())
     }
 
     fn get_all_method_calls(&self) -> (String, MethodCalls) {
@@ -114,9 +114,9 @@ impl Tracked for ActorClsTwo {
         self.0.count(&format!("method for {}", args.store));
     }
 
-    fn call(&mut self, other: ActorHandle<dyn Tracked>) {
+    fn call(&mut self, other: ActorHandle<dyn Tracked>) -> ObjectRef<()> {
         self.0.count("call");
-        other.method.remote(MethodArgs::default());
+        other.method.remote(MethodArgs::default())
     }
 
     fn get_all_method_calls(&self) -> (String, MethodCalls) {
@@ -153,19 +153,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     call_from_a_task::remote(&actors[NAMES[0]]).get()?;
-    actors[NAMES[1]].call.remote(&actors[NAMES[0]]).get()?;
+    actors[NAMES[1]].call.remote(&actors[NAMES[0]]).get()?.get()?;
 
     for name in NAMES {
         let (name, method_calls) = actors[name].get_all_method_calls.remote().get()?;
         println!("{name}: {method_calls:?}");
-        let by_driver = method_calls.iter().filter(|(method, _)| method.starts_with("method"));
-        let counted: u32 = by_driver.filter_map(|(_, callers)| callers.get("driver")).sum();
-        if counted != counts[name.as_str()] {
-            return Err(format!(
-                "{name} counted {counted} calls of the {} that were made",
-                counts[name.as_str()]
-            )
-            .into());
+        let methods = method_calls.iter().filter(|(method, _)| method.starts_with("method"));
+        let counted: u32 = methods.filter_map(|(_, callers)| callers.get("driver")).sum();
+        let made = counts[name.as_str()];
+        if counted != made {
+            return Err(format!("{name} counted {counted} calls of the {made} that were made").into());
         }
     }
     Ok(())

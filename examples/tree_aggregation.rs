@@ -88,8 +88,8 @@ fn draw(levels: &[Vec<i64>]) {
     for (level, values) in levels.iter().enumerate() {
         let half = (LEAF_WIDTH << level) / 2;
         if level > 0 {
-            let (gap, arm) = (" ".repeat(half / 2), "─".repeat(half / 2 - 1));
-            let joint = format!("{gap}└{arm}┬{arm}┘{gap}");
+            let arm = half / 2 - 1;
+            let joint = format!("{:>1$}{2}┬{2}┘{3:4$}", "└", arm + 2, "─".repeat(arm), "", arm);
             println!("{}", joint.repeat(values.len()).trim_end());
         }
         let texts = values.iter().map(|value| format!("{value:>0$}{1:2$}", half + 1, "", half - 1));
