@@ -186,24 +186,27 @@ fn matrix_dag() {
 
 #[test]
 fn tree_aggregation() {
-    let said = run("tree_aggregation", &["--unit-ms", "100"]);
-    said.assert_lines(&[
-        "in a line: 36 in # units of time, # ms",
-        "as a tree: 36 in # units of time, # ms",
-        "by tree_reduce: 36 in # units of time, # ms",
-        "   1     2     3     4     5     6     7     8",
-        "   └──┬──┘     └──┬──┘     └──┬──┘     └──┬──┘",
-        "      3           7          11          15",
-        "      └─────┬─────┘           └─────┬─────┘",
-        "           10                      26",
-        "            └───────────┬───────────┘",
-        "                       36",
-    ]);
-    assert!((7..10).contains(&said.number("in a line: 36 in")), "{}", said.stdout);
-    for tree in ["as a tree: 36 in", "by tree_reduce: 36 in"] {
-        assert!((3..7).contains(&said.number(tree)), "{}", said.stdout);
+    /// The units of time that each of the three ways took.
+    fn units() -> [u64; 3] {
+        let said = run("tree_aggregation", &["--unit-ms", "100"]);
+        said.assert_lines(&[
+            "in a line: 36 in # units of time, # ms",
+            "as a tree: 36 in # units of time, # ms",
+            "by tree_reduce: 36 in # units of time, # ms",
+            "   1     2     3     4     5     6     7     8",
+            "   └──┬──┘     └──┬──┘     └──┬──┘     └──┬──┘",
+            "      3           7          11          15",
+            "      └─────┬─────┘           └─────┬─────┘",
+            "           10                      26",
+            "            └───────────┬───────────┘",
+            "                       36",
+        ]);
+        assert_eq!(said.stderr, "");
+        ["in a line: 36 in", "as a tree: 36 in", "by tree_reduce: 36 in"].map(|way| said.number(way))
     }
-    assert_eq!(said.stderr, "");
+    // Other tests may hold the cores in one run, not in three.
+    let runs: Vec<_> = (0..3).map_while(|_| Some(units()).filter(|units| *units != [7, 3, 3])).collect();
+    assert!(runs.len() < 3, "{runs:?}");
 }
 
 #[test]
