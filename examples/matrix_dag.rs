@@ -4,11 +4,11 @@
 //! starts when both of its factors are there, wherever they come from.
 //!
 //! ```text
-//!  x     y     w       three random matrices, made side by side
-//!  ├──┬──┤──┬──┤
-//!  │  xy │  yw │       two products, side by side
-//!  │  └──│──│──┴─ (xy)w
-//!  └─────│──┴──── x(yw)
+//! x ──┬────────────────┐
+//!     ├── xy ──┐       ├── x(yw) ──┐
+//! y ──┤        │       │           ├── largest_difference
+//!     ├── yw ──│───────┘           │
+//! w ──┴────────┴── (xy)w ──────────┘
 //! ```
 //!
 //! Both ways to multiply all three come to the same but for rounding; it prints by how much they differ, and

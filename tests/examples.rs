@@ -204,9 +204,15 @@ fn tree_aggregation() {
         assert_eq!(said.stderr, "");
         ["in a line: 36 in", "as a tree: 36 in", "by tree_reduce: 36 in"].map(|way| said.number(way))
     }
-    // Other tests may hold the cores in one run, not in three.
-    let runs: Vec<_> = (0..3).map_while(|_| Some(units()).filter(|units| *units != [7, 3, 3])).collect();
-    assert!(runs.len() < 3, "{runs:?}");
+    // Other tests may hold the cores meanwhile; it can only take longer then.
+    let mut least = units();
+    for _ in 0..4 {
+        if least[1..] != [3, 3] {
+            let again = units();
+            least = std::array::from_fn(|way| least[way].min(again[way]));
+        }
+    }
+    assert!((7..=9).contains(&least[0]) && least[1..] == [3, 3], "{least:?}");
 }
 
 #[test]

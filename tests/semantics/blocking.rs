@@ -46,11 +46,11 @@ pub(crate) fn tasks_that_have_their_cpus_all_start(env: &Env) {
             passed.view().expect("the gauge");
         }
         let cpus = if round % 4 < 2 { 1.0 } else { 0.5 };
-        let hold = || hold_inside::options().num_cpus(cpus).remote(&passed, latch);
-        let held: Vec<_> = (0..4).map(|_| hold()).collect();
+        let start = || hold_inside::options().num_cpus(cpus).remote(&passed, latch);
+        let tasks: Vec<_> = (0..4).map(|_| start()).collect();
         gauge.expect(4);
         latch.open();
-        get(&held).expect("all of them");
+        get(&tasks).expect("all of them");
     }
 }
 
