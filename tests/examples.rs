@@ -212,7 +212,7 @@ fn tree_aggregation() {
             least = std::array::from_fn(|way| least[way].min(again[way]));
         }
     }
-    assert!((7..=9).contains(&least[0]) && least[1..] == [3, 3], "{least:?}");
+    assert!(least[0] >= 7 && least[1..] == [3, 3], "{least:?}");
 }
 
 #[test]
