@@ -25,7 +25,7 @@ fn slow_squares(count: u64) -> impl Iterator<Item = u64> {
 fn main() -> mobula::Result<()> {
     let _session = mobula::init()?;
 
-    let first_ten: Vec<_> = primes::remote().take(10).map(|prime| prime.get()).collect::<Result<_, _>>()?;
+    let first_ten: Vec<_> = primes::remote().values().take(10).collect::<mobula::Result<_>>()?;
     println!("primes: {first_ten:?}");
 
     let start = Instant::now();

@@ -31,14 +31,6 @@ fn numbers() -> Vec<Arg<i64>> {
     (1..=8).map(Arg::Value).collect()
 }
 
-/// The one that is left of a list.
-fn last(values: &[Arg<i64>]) -> mobula::Result<i64> {
-    match values.last().expect("adding up leaves one") {
-        Arg::Value(value) => Ok(*value),
-        Arg::Ref(sum) => sum.get(),
-    }
-}
-
 fn main() -> mobula::Result<()> {
     let unit = Duration::from_millis(Options::parse().unit_ms);
     let _session = Config::new().num_cpus(4.0).init()?;
@@ -47,19 +39,19 @@ fn main() -> mobula::Result<()> {
     let start = Instant::now();
     let mut values = numbers();
     while let [x, y, rest @ ..] = &values[..] {
-        let sum = Arg::Ref(add::remote(x.clone(), y.clone(), unit));
+        let sum = Arg::Ref(add::remote(x, y, unit));
         values = [&[sum], rest].concat();
     }
-    report("in a line", last(&values)?, start, unit);
+    report("in a line", values[0].get()?, start, unit);
 
     // The sum goes to the back: the next addition takes two others.
     let start = Instant::now();
     let mut values = numbers();
     while let [x, y, rest @ ..] = &values[..] {
-        let sum = Arg::Ref(add::remote(x.clone(), y.clone(), unit));
+        let sum = Arg::Ref(add::remote(x, y, unit));
         values = [rest, &[sum]].concat();
     }
-    report("as a tree", last(&values)?, start, unit);
+    report("as a tree", values[0].get()?, start, unit);
 
     // The same in one call. The sums on the way are kept, to draw them.
     let start = Instant::now();

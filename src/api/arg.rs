@@ -17,6 +17,16 @@ pub enum Arg<T: Send + Sync + 'static> {
     Ref(ObjectRef<T>),
 }
 
+impl<T: Clone + Send + Sync + 'static> Arg<T> {
+    /// The value: a clone of it, or of what the ref comes to, waited for. Errors as [`ObjectRef::get`].
+    pub fn get(&self) -> Result<T> {
+        match self {
+            Self::Value(value) => Ok(value.clone()),
+            Self::Ref(object) => object.get(),
+        }
+    }
+}
+
 /// An object that must be there before a call starts.
 #[doc(hidden)]
 pub struct Need(pub(crate) Arc<dyn Object>);
@@ -195,6 +205,7 @@ into_arg! {
     [T: Send + Sync + 'static] ObjectRef<T> => T, |it| Arg::Ref(it);
     [T: Send + Sync + 'static] &ObjectRef<T> => T, |it| Arg::Ref(it.clone());
     [T: Send + Sync + 'static] Arg<T> => T, |it| it;
+    [T: Clone + Send + Sync + 'static] &Arg<T> => T, |it| it.clone();
     [] &str => String, |it| Arg::Value(it.into());
     [U: Send + Sync + 'static, const N: usize] [U; N] => Vec<U>, |it| Arg::Value(it.into());
     [U: Clone + Send + Sync + 'static, const N: usize] &[U; N] => Vec<U>, |it| Arg::Value(it.to_vec());

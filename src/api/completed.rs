@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use futures_core::Stream;
 
 use super::object::{ObjectRef, WaitList};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::event::WaitReason;
 use crate::runtime::{self, Waiting, Wanted};
 use crate::spec::Definition;
@@ -70,6 +70,14 @@ pub fn as_completed<T: Send + Sync + 'static>(refs: impl WaitList<T>) -> Complet
 }
 
 impl<T: Send + Sync + 'static> Completed<T> {
+    /// The values themselves, as an iterator that blocks; a failure comes where the failed ref would.
+    pub fn values(self) -> impl Iterator<Item = Result<T>>
+    where
+        T: Clone,
+    {
+        self.map(ObjectRef::take_or_clone)
+    }
+
     /// One more ref to yield when it is there.
     pub(super) fn add(&mut self, object: ObjectRef<T>) {
         let waiter = Waiter { listener: self.shared.clone(), token: self.refs.len() };

@@ -143,6 +143,14 @@ impl<T: Send + Sync + 'static> ObjectStream<T> {
         self
     }
 
+    /// The items themselves, as an iterator that blocks; a failure comes where the failed ref would.
+    pub fn values(self) -> impl Iterator<Item = Result<T>>
+    where
+        T: Clone,
+    {
+        self.map(ObjectRef::take_or_clone)
+    }
+
     fn next_now(&mut self, state: &mut State<T>) -> Poll<Option<ObjectRef<T>>> {
         if let Some(item) = state.items.pop_front() {
             return Poll::Ready(Some(ObjectRef::new(Slot::full(self.definition, item))));

@@ -96,6 +96,15 @@ pub(crate) fn two_functions_of_one_name_in_two_bodies_are_two(env: &Env) {
     assert_eq!(get(&[first(), second()]).expect("both run"), ["first 1", "second 1"]);
 }
 
+pub(crate) fn an_arg_is_passed_by_reference_and_read(env: &Env) {
+    let _running = env.start();
+    let args = [Arg::Value(1), Arg::Ref(add::remote(1, 1))];
+    let sum = Arg::Ref(add::remote(&args[0], &args[1]));
+    assert_eq!(args[0].get().expect("a value"), 1);
+    assert_eq!(sum.get().expect("a sum"), 3);
+    assert_fails(Arg::Ref(parse::remote("x")).get(), ErrorKind::TaskFailed);
+}
+
 pub(crate) fn a_parameter_takes_values_and_refs_of_every_form(env: &Env) {
     #[remote]
     fn all(

@@ -110,6 +110,7 @@ macro_rules! behaviours_in {
                 a_remote_function_stays_an_ordinary_one
                 an_async_function_runs_with_timers_of_its_own
                 two_functions_of_one_name_in_two_bodies_are_two
+                an_arg_is_passed_by_reference_and_read
                 a_parameter_takes_values_and_refs_of_every_form
                 a_slice_parameter_takes_refs_of_whatever_holds_a_slice
                 calls_can_be_mapped_and_chained
@@ -130,6 +131,7 @@ macro_rules! behaviours_in {
             streams {
                 items_are_there_while_the_producer_still_runs
                 an_item_can_be_passed_on_as_a_ref
+                values_are_the_items_and_the_failure_in_its_place
                 a_stream_can_be_awaited
                 a_producer_that_fails_ends_its_stream_with_the_failure
                 a_stream_whose_argument_failed_yields_that_failure

@@ -40,6 +40,21 @@ pub(crate) fn an_item_can_be_passed_on_as_a_ref(env: &Env) {
     assert_eq!(numbers::remote(vec![]).count(), 0);
 }
 
+pub(crate) fn values_are_the_items_and_the_failure_in_its_place(env: &Env) {
+    #[remote]
+    fn halve(of: Vec<u32>) -> impl Iterator<Item = u32> {
+        of.into_iter().map(|n| if n % 2 == 0 { n / 2 } else { panic!("{n} is odd") })
+    }
+    let _running = env.start();
+    let mut values = halve::remote(vec![2, 4, 5, 6]).values();
+    assert_eq!(values.next().expect("an item").expect("a half"), 1);
+    assert_eq!(values.next().expect("an item").expect("a half"), 2);
+    assert_fails(values.next().expect("the failure"), ErrorKind::TaskPanicked);
+    assert!(values.next().is_none());
+    let sums = as_completed([add::remote(1, 2), add::remote(3, 4)]).values();
+    assert_eq!(sums.map(|sum| sum.expect("a sum")).sum::<i64>(), 10);
+}
+
 pub(crate) fn a_stream_can_be_awaited(env: &Env) {
     let _running = env.start();
     let latch = Latch::new();
