@@ -44,6 +44,7 @@
 //! | know what failed, and why | [`Error`], [`ErrorKind`] |
 //! | ask where code runs | [`context`], [`gpu_ids`], [`nodes`] |
 //! | test programs that use this | [`testing`] |
+//! | come from Ray, see patterns and what to avoid | [`guide`] |
 //!
 //! # How it is built
 //!
@@ -51,6 +52,7 @@
 //! so nothing goes in circles; `tests/architecture.rs` holds the floors and compares this picture.
 //!
 //! ```text
+//! 11  guide      pages for who knows Ray: docs alone, whose programs are run
 //! 11  testing    for users' tests: what is left over
 //! 10  api        what users type: typed shells over the untyped refs; Config
 //!  8  embedded   everything in one process: the kernel driven, its effects performed
@@ -90,6 +92,7 @@ mod embedded;
 mod error;
 mod event;
 mod executor;
+pub mod guide;
 mod id;
 mod registry;
 mod resource;

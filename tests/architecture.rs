@@ -28,6 +28,7 @@ const FLOORS: [(&str, u32); 16] = [
     ("embedded", 8),
     ("api", 10),
     ("testing", 11),
+    ("guide", 11),
 ];
 
 /// Where `unsafe` may stand.
