@@ -179,10 +179,13 @@ fn missing_folders_and_files_are_named() {
     }
 }
 
+/// Makes something wrong of a file.
+type Change = fn(Vec<u8>) -> Vec<u8>;
+
 #[test]
 fn malformed_files_are_refused() {
     let (images, labels) = (NAMES[0], NAMES[1]);
-    let wrong: [(&str, &str, fn(Vec<u8>) -> Vec<u8>); 15] = [
+    let wrong: [(&str, &str, Change); 15] = [
         (images, "truncated: it ends in its header", |_| Vec::new()),
         (images, "truncated: it ends in its header", |file| file[..3].into()),
         (images, "truncated: it ends in its header", |file| file[..15].into()),

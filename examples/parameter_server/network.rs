@@ -39,10 +39,12 @@ impl Weights {
     pub(crate) fn random(pixels: usize) -> Self {
         let mut random = Random::new(1);
         let mut weights = Self::zero(pixels);
-        let scale = 2.0 / (pixels as f32).sqrt();
-        weights.pixels.iter_mut().for_each(|weight| *weight = scale * random.sign());
-        let scale = 1.0 / (HIDDEN as f32).sqrt();
-        weights.digits.iter_mut().for_each(|weight| *weight = scale * random.sign());
+        for weight in &mut weights.pixels {
+            *weight = 2.0 / (pixels as f32).sqrt() * random.sign();
+        }
+        for weight in &mut weights.digits {
+            *weight = 1.0 / (HIDDEN as f32).sqrt() * random.sign();
+        }
         weights
     }
 
@@ -63,7 +65,9 @@ impl Weights {
                 add(&mut hidden, weights, light(*pixel));
             }
         }
-        hidden.iter_mut().for_each(|value| *value = value.max(0.0));
+        for value in &mut hidden {
+            *value = value.max(0.0);
+        }
         let mut output = self.digit_bias;
         for (value, weights) in output.iter_mut().zip(self.digits.chunks_exact(HIDDEN)) {
             *value += weights.iter().zip(&hidden).map(|(weight, value)| weight * value).sum::<f32>();
