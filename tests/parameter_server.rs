@@ -2,6 +2,7 @@
 
 mod programs;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -13,12 +14,19 @@ use tempfile::TempDir;
 
 /// Runs it with the arguments that a line holds.
 fn train(args: &str) -> Said {
-    run("parameter_server", &args.split_whitespace().collect::<Vec<_>>())
+    train_with(Vec::new(), args)
 }
 
 fn train_on(folder: &Path, args: &str) -> Said {
-    let mut all = vec!["--data".into(), folder.as_os_str().to_owned()];
+    train_with(vec!["--data".into(), folder.as_os_str().to_owned()], args)
+}
+
+fn train_with(mut all: Vec<OsString>, args: &str) -> Said {
     all.extend(args.split_whitespace().map(Into::into));
+    // Several times what is needed: what does not learn should say so soon.
+    if !args.contains("--gradients") {
+        all.extend(["--gradients", "4000"].map(Into::into));
+    }
     run("parameter_server", &all)
 }
 
