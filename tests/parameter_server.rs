@@ -193,7 +193,7 @@ type Change = fn(Vec<u8>) -> Vec<u8>;
 #[test]
 fn malformed_files_are_refused() {
     let (images, labels) = (NAMES[0], NAMES[1]);
-    let wrong: [(&str, &str, Change); 15] = [
+    let wrong: [(&str, &str, Change); 16] = [
         (images, "truncated: it ends in its header", |_| Vec::new()),
         (images, "truncated: it ends in its header", |file| file[..3].into()),
         (images, "truncated: it ends in its header", |file| file[..15].into()),
@@ -206,6 +206,7 @@ fn malformed_files_are_refused() {
         (labels, "truncated: 899 bytes, not [900]", |file| file[..file.len() - 1].into()),
         (images, "too long: more bytes than [900, 5, 3]", |file| [file, vec![0]].concat()),
         (images, "more than 1073741824 in all", |file| with(file, 4, &[0xff; 12])),
+        (images, "more than 1073741824 in all", |file| with(file, 4, &[0x10, 0, 0, 0])),
         (labels, "has 900 images, train-labels-idx1-ubyte 899 labels", |file| {
             with(file[..file.len() - 1].into(), 4, &899_u32.to_be_bytes())
         }),

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Estimates pi from random points with Ray: the twin of `examples/monte_carlo_pi`.
+"""Estimates pi from random points with Ray: the twin of `examples/monte_carlo_pi.rs`.
 
     pip install "ray[default]"
     python examples/python/monte_carlo_pi.py [--workers N] [--samples N]
 
-Tasks draw points in a square and count those in its circle; each tells an actor of its progress, which the
+Tasks draw points in a square and count those in its quarter of a circle; each tells an actor of its progress, which the
 driver asks for and prints. At the end it prints the estimate, and how many samples a second were drawn.
 """
 
@@ -16,7 +16,7 @@ import time
 import ray
 
 # Samples from one report of a task to its next.
-REPORT_SAMPLES = 100_000
+REPORT_SAMPLES = 1_000_000
 
 
 @ray.remote(num_cpus=0)
@@ -37,7 +37,7 @@ class Progress:
 def sample(count, task, progress):
     draw, inside = random.Random(task).random, 0
     for drawn in range(1, count + 1):
-        x, y = 2 * draw() - 1, 2 * draw() - 1
+        x, y = draw(), draw()
         inside += x * x + y * y <= 1
         if drawn % REPORT_SAMPLES == 0 or drawn == count:
             progress.report.remote(task, drawn)
@@ -47,19 +47,20 @@ def sample(count, task, progress):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="how many tasks draw (one a CPU)")
-    parser.add_argument("--samples", type=int, default=10_000_000, help="how many points each draws (10,000,000)")
+    parser.add_argument("--samples", type=int, default=20_000_000, help="points that all of them draw (20,000,000)")
     options = parser.parse_args()
     if min(options.workers, options.samples) < 1:
         parser.error("--workers and --samples are at least 1")
 
     ray.init(logging_level="ERROR")
-    samples_all = options.workers * options.samples
+    samples_all = options.samples
     progress = Progress.remote(samples_all)
     # Ray starts its processes when they are first needed; that is not the work.
     ray.get([progress.progress.remote(), *(sample.remote(0, 0, progress) for _ in range(options.workers))])
 
     start = time.perf_counter()
-    tasks = [sample.remote(options.samples, task, progress) for task in range(options.workers)]
+    share, rest = divmod(samples_all, options.workers)
+    tasks = [sample.remote(share + (task < rest), task, progress) for task in range(options.workers)]
     waiting, told = tasks, -1
     while waiting:
         _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.1)

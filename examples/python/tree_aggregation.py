@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Adds eight numbers one after the other and as a tree with Ray: the twin of `examples/tree_aggregation.rs`.
+"""Adds eight numbers in a line and as a tree with Ray: the twin of `examples/tree_aggregation.rs`.
 
     pip install "ray[default]"
-    python examples/python/tree_aggregation.py [--unit SECONDS]
+    python examples/python/tree_aggregation.py [--unit-ms N]
 
-Each addition takes one unit of time. One after the other they take seven units, as a tree three.
+Each addition takes one unit of time. In a line they take seven units, as a tree three.
 """
 
 import argparse
@@ -19,7 +19,7 @@ def add(x, y, unit):
     return x + y
 
 
-def one_after_the_other(values, unit):
+def in_a_line(values, unit):
     while len(values) > 1:
         values = [add.remote(values[0], values[1], unit)] + values[2:]
     return values[0]
@@ -33,19 +33,20 @@ def as_a_tree(values, unit):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--unit", type=float, default=1.0, help="seconds that an addition takes (1)")
+    parser.add_argument("--unit-ms", type=int, default=200, help="milliseconds that an addition takes (200)")
     options = parser.parse_args()
-    if options.unit <= 0:
-        parser.error("--unit is more than 0")
+    if options.unit_ms < 1:
+        parser.error("--unit-ms is at least 1")
+    unit = options.unit_ms / 1000
 
     ray.init(num_cpus=4, logging_level="ERROR")
     # Ray starts its processes when they are first needed; that is not the work.
     ray.get([add.remote(0, 0, 0.5) for _ in range(4)])
-    for name, aggregate in [("one after the other", one_after_the_other), ("as a tree", as_a_tree)]:
+    for name, aggregate in [("in a line", in_a_line), ("as a tree", as_a_tree)]:
         start = time.perf_counter()
-        total = ray.get(aggregate(list(range(1, 9)), options.unit))
-        units = (time.perf_counter() - start) / options.unit
-        print(f"{name}: 1 + 2 + ... + 8 = {total} in {units:.1f} units")
+        total = ray.get(aggregate(list(range(1, 9)), unit))
+        seconds = time.perf_counter() - start
+        print(f"{name}: {total} in {seconds / unit:.0f} units of time, {seconds * 1000:.0f} ms")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts the words in trees of text files with Ray: the twin of `examples/word_count`.
 
-    pip install "ray[default]" regex
+    pip install "ray[default]" regex==2026.1.15
     python examples/python/word_count.py [--top N] [--no-progress] PATH ...
 
 The work is the same: tasks count batches of files, a tree of tasks adds their counts up pair by pair, and an
@@ -21,7 +21,8 @@ import regex
 
 BATCH_BYTES_MIN, BATCH_BYTES_MAX = 256 * 1024, 8 * 1024 * 1024
 BATCHES_PER_CPU = 8
-# Python's own `\w` leaves out some signs that Unicode calls alphabetic.
+# Python's own `\w` leaves out some signs that Unicode calls alphabetic. Which these are changes from one version
+# of Unicode to the next: that of this `regex` is Unicode 17, as in Rust 1.95.
 WORD = regex.compile(r"[\p{Alphabetic}\p{N}_]+")
 
 
