@@ -64,7 +64,7 @@ pub struct Completed<T: Send + Sync + 'static> {
 pub fn as_completed<T: Send + Sync + 'static>(refs: impl WaitList<T>) -> Completed<T> {
     let mut completed = Completed { shared: Arc::default(), refs: Vec::new(), left: 0, waiting: None };
     for object in refs.into_refs() {
-        completed.add(object);
+        completed.push(object);
     }
     completed
 }
@@ -79,7 +79,7 @@ impl<T: Send + Sync + 'static> Completed<T> {
     }
 
     /// One more ref to yield when it is there.
-    pub(super) fn add(&mut self, object: ObjectRef<T>) {
+    pub fn push(&mut self, object: ObjectRef<T>) {
         let waiter = Waiter { listener: self.shared.clone(), token: self.refs.len() };
         if let Some(waiter) = object.slot().head().listen(waiter) {
             self.shared.lock().there.push_back(waiter.token);

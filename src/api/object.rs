@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -195,6 +196,21 @@ impl<T: Send + Sync + 'static> fmt::Debug for ObjectRef<T> {
             (true, true) => "failed",
         };
         write!(f, "ObjectRef<{}>(`{}`, {state})", std::any::type_name::<T>(), head.definition().name)
+    }
+}
+
+/// Two refs are equal if they are refs to one object, whatever its value is.
+impl<T: Send + Sync + 'static> PartialEq for ObjectRef<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.0.object(), other.0.object())
+    }
+}
+
+impl<T: Send + Sync + 'static> Eq for ObjectRef<T> {}
+
+impl<T: Send + Sync + 'static> Hash for ObjectRef<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(self.0.object()).cast::<()>().hash(state);
     }
 }
 

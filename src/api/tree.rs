@@ -76,7 +76,7 @@ impl<T: Value + Clone, F: Fn(Arg<T>, Arg<T>) -> ObjectRef<T> + Send> ReduceJob<T
             drop(object.view()?);
             match waits.take() {
                 None => waits = Some(object),
-                Some(other) => refs.add((self.combine)(Arg::Ref(other), Arg::Ref(object))),
+                Some(other) => refs.push((self.combine)(Arg::Ref(other), Arg::Ref(object))),
             }
         }
         waits.expect("combining pairs leaves one").take_or_clone()

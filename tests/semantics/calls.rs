@@ -96,6 +96,16 @@ pub(crate) fn two_functions_of_one_name_in_two_bodies_are_two(env: &Env) {
     assert_eq!(get(&[first(), second()]).expect("both run"), ["first 1", "second 1"]);
 }
 
+pub(crate) fn refs_to_one_object_are_equal(env: &Env) {
+    let _running = env.start();
+    let (one, other) = (add::remote(1, 2), add::remote(1, 2));
+    let copy = mobula::testing::by_way_of_bytes(&one).expect("a ref travels");
+    assert_eq!(one, copy);
+    assert_ne!(one, other);
+    let by_ref = std::collections::HashMap::from([(one, "one"), (other.clone(), "other")]);
+    assert_eq!((by_ref.get(&copy), by_ref.get(&other)), (Some(&"one"), Some(&"other")));
+}
+
 pub(crate) fn an_arg_is_passed_by_reference_and_read(env: &Env) {
     let _running = env.start();
     let args = [Arg::Value(1), Arg::Ref(add::remote(1, 1))];

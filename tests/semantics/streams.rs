@@ -51,8 +51,9 @@ pub(crate) fn values_are_the_items_and_the_failure_in_its_place(env: &Env) {
     assert_eq!(values.next().expect("an item").expect("a half"), 2);
     assert_fails(values.next().expect("the failure"), ErrorKind::TaskPanicked);
     assert!(values.next().is_none());
-    let sums = as_completed([add::remote(1, 2), add::remote(3, 4)]).values();
-    assert_eq!(sums.map(|sum| sum.expect("a sum")).sum::<i64>(), 10);
+    let mut sums = as_completed([add::remote(1, 2), add::remote(3, 4)]);
+    sums.push(add::remote(5, 6));
+    assert_eq!(sums.values().map(|sum| sum.expect("a sum")).sum::<i64>(), 21);
 }
 
 pub(crate) fn a_stream_can_be_awaited(env: &Env) {
