@@ -4,7 +4,7 @@ mod programs;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use programs::{Said, run};
 
@@ -20,6 +20,12 @@ const TESTED: [&str; 19] = [
     "message_actor",
     "method_calls",
     "monte_carlo_pi",
+/// What is run here, and `word_count`, which has a file of its own.
+const TESTED: [&str; 8] = [
+    "actor_handles",
+    "async_actor",
+    "counter",
+    "gym_environment",
     "nested_tasks",
     "parallel_tasks",
     "parameter_server",
@@ -44,6 +50,16 @@ fn every_example_is_tested() {
     let paths = paths.filter(|path| path.is_file() || path.join("main.rs").is_file());
     let names = paths.map(|path| path.file_stem().expect("it has a name").to_string_lossy().into_owned());
     assert_eq!(names.collect::<BTreeSet<_>>(), BTreeSet::from(TESTED.map(String::from)));
+    let paths =
+        fs::read_dir(folder).expect("there are examples").map(|e| e.expect("it can be listed").path());
+    // A crate of its own needs more than Rust: `.ci/gymnasium` runs the one there is.
+    let (crates, examples): (Vec<_>, Vec<_>) = paths.partition(|path| path.join("Cargo.toml").exists());
+    let names = |paths: Vec<PathBuf>| -> BTreeSet<_> {
+        let stems = paths.iter().map(|path| path.file_stem().expect("it has a name"));
+        stems.map(|stem| stem.to_string_lossy().into_owned()).collect()
+    };
+    assert_eq!(names(examples), BTreeSet::from(TESTED.map(String::from)));
+    assert_eq!(names(crates), BTreeSet::from(["gymnasium".to_owned()]));
 }
 
 #[test]
@@ -294,6 +310,25 @@ fn nested_tasks() {
     assert!(said.number("most threads:") > 500, "each task that waits keeps its thread");
     assert!(said.number("peak memory:") < 300);
     assert!(said.number("threads one second later:") <= 8);
+    assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn gym_environment() {
+    let said = run("gym_environment", &["--envs", "3", "--episodes", "2"]);
+    // Each policy and seed has its own returns, which depend on nothing else.
+    said.assert_lines(&[
+        "CartPole-v1: 3 environments, 2 episodes each",
+        "returns of the random policy:",
+        "    14    35    16",
+        "    13    16    42",
+        "22.7 on average",
+        "returns of the hand-written policy:",
+        "   500   500   500",
+        "   500   500   500",
+        "500.0 on average",
+        "3136 steps in # s: # steps/s",
+    ]);
     assert_eq!(said.stderr, "");
 }
 
