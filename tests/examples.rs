@@ -59,7 +59,7 @@ fn every_example_is_tested() {
         stems.map(|stem| stem.to_string_lossy().into_owned()).collect()
     };
     assert_eq!(names(examples), BTreeSet::from(TESTED.map(String::from)));
-    assert_eq!(names(crates), BTreeSet::from(["gymnasium".to_owned()]));
+    assert!(names(crates).is_subset(&BTreeSet::from(["gymnasium".to_owned()])), "what runs the others?");
 }
 
 #[test]

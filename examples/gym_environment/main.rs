@@ -6,6 +6,7 @@
 //! of one written by hand, and how many steps that were. `envs` has the environments: they start, move,
 //! reward and end as Gymnasium's of the same name do, which `tests/gym_environment.rs` compares.
 
+mod actor;
 mod envs;
 mod policy;
 
@@ -14,7 +15,8 @@ use std::time::Instant;
 use clap::Parser;
 use mobula::prelude::*;
 
-use envs::{Env, Observation, Random, Refused, Step, UnknownEnv, make};
+use actor::GymEnvironment;
+use envs::{Random, UnknownEnv, make};
 use policy::Policy;
 
 /// Plays environments of Gymnasium's in parallel.
@@ -36,31 +38,6 @@ struct Options {
 
 fn known(name: &str) -> Result<String, UnknownEnv> {
     make(name).map(|_| name.into())
-}
-
-/// An environment, and what has happened in it so far.
-pub(crate) struct GymEnvironment {
-    env: Box<dyn Env>,
-}
-
-#[remote]
-impl GymEnvironment {
-    /// Makes the environment of that name, and starts an episode.
-    pub(crate) fn new(name: &str) -> Result<Self, UnknownEnv> {
-        let mut env = make(name)?;
-        env.reset(None);
-        Ok(Self { env })
-    }
-
-    /// Starts the episode of a seed, or the next one.
-    pub(crate) fn reset(&mut self, seed: Option<u64>) -> Observation {
-        self.env.reset(seed)
-    }
-
-    /// Takes an action.
-    pub(crate) fn step(&mut self, action: usize) -> Result<Step, Refused> {
-        self.env.step(action)
-    }
 }
 
 /// The return of an episode, and its steps.
