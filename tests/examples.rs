@@ -330,6 +330,20 @@ fn gym_environment() {
         "3136 steps in # s: # steps/s",
     ]);
     assert_eq!(said.stderr, "");
+
+    let said =
+        run("gym_environment", &["--env", "MountainCar-v0", "--envs", "2", "--episodes", "1", "--seed", "3"]);
+    said.assert_lines(&[
+        "MountainCar-v0: 2 environments, 1 episodes each",
+        "returns of the random policy:",
+        "  -200  -200",
+        "-200.0 on average",
+        "returns of the hand-written policy:",
+        "  -114  -122",
+        "-118.0 on average",
+        "636 steps in # s: # steps/s",
+    ]);
+    assert_eq!(said.stderr, "");
 }
 
 #[test]

@@ -93,12 +93,15 @@ fn play(pong: &ActorHandle<PyEnvironment>, frames: u64) -> mobula::Result<(f64, 
     Ok((score, moved))
 }
 
-fn main() -> mobula::Result<()> {
+fn main() -> Result<(), Failure> {
     let options = Options::parse();
+    python::leave_interrupts_alone()?;
     let _session = mobula::init()?;
     let ours = GymEnvironment::remote("CartPole-v1");
     let real = PyEnvironment::remote("CartPole-v1");
+    real.ready().get()?;
     let pong = PyEnvironment::remote("ALE/Pong-v5");
+    pong.ready().get()?;
 
     let compared = compare::remote(&ours, &real, options.episodes);
     let played = play::remote(&pong, options.frames);

@@ -65,3 +65,12 @@ impl PyEnvironment {
         Ok(numbers.iter().copied().map(f32::from_ne_bytes).collect())
     }
 }
+
+/// Ctrl-C ends the program. Python would leave it to its main thread, which may be anywhere.
+pub(crate) fn leave_interrupts_alone() -> PyResult<()> {
+    Python::attach(|py| {
+        let signal = py.import("signal")?;
+        signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?))?;
+        Ok(())
+    })
+}
