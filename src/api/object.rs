@@ -375,7 +375,7 @@ impl<T: Clone + Send + Sync + 'static> IntoFuture for &ObjectRef<T> {
     }
 }
 
-/// What [`get`] takes: a ref, or a list of them.
+/// What [`get`] takes: a ref, a list of refs, or a tuple of either.
 pub trait Get {
     /// The value, or the list of values.
     type Output;
@@ -426,6 +426,22 @@ impl<T: Clone + Send + Sync + 'static, const N: usize> Get for [ObjectRef<T>; N]
         self.as_slice().get_until(until)
     }
 }
+
+macro_rules! get_tuples {
+    ($(($($name:ident)*))*) => {
+        $(impl<$($name: Get),*> Get for ($($name,)*) {
+            type Output = ($($name::Output,)*);
+
+            #[allow(non_snake_case, reason = "a value for each type, by its name")]
+            fn get_until(&self, until: Option<Instant>) -> Result<Self::Output> {
+                let ($($name,)*) = self;
+                Ok(($($name.get_until(until)?,)*))
+            }
+        })*
+    };
+}
+
+get_tuples! { (A B) (A B C) (A B C D) }
 
 impl<G: Get + ?Sized> Get for &G {
     type Output = G::Output;

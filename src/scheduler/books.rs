@@ -119,6 +119,12 @@ impl Books {
         if !self.is_feasible(request) {
             return (Verdict::Infeasible, Vec::new());
         }
+        if self.waiting.is_empty()
+            && request.fits(&self.free)
+            && let Some(gpus) = self.choose_gpus(request)
+        {
+            return (Verdict::Granted(self.grant(request.clone(), gpus, holder)), Vec::new());
+        }
         let arrival = self.arrivals;
         self.arrivals += 1;
         self.waiting.entry((!urgent, request.clone())).or_default().push_back(Waiting {
@@ -221,7 +227,11 @@ impl Books {
         if line.is_empty() {
             self.waiting.remove(&key);
         }
-        let resources = key.1;
+        Some(Granted { id, grant: self.grant(key.1, gpus, holder) })
+    }
+
+    /// Hands out what is free.
+    fn grant(&mut self, resources: ResourceSet, gpus: Vec<(u32, Quantity)>, holder: Holder) -> Grant {
         if holder == Holder::Running {
             self.running.give(&resources);
         }
@@ -229,7 +239,7 @@ impl Books {
         for (gpu, share) in &gpus {
             self.gpus[*gpu as usize] = self.gpus[*gpu as usize].minus(*share).unwrap_or_default();
         }
-        Some(Granted { id, grant: Grant { resources, gpus, lent: Quantity::ZERO, holder } })
+        Grant { resources, gpus, lent: Quantity::ZERO, holder }
     }
 
     /// Whether `request` can be served once all running tasks have returned.

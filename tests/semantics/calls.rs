@@ -106,6 +106,15 @@ pub(crate) fn refs_to_one_object_are_equal(env: &Env) {
     assert_eq!((by_ref.get(&copy), by_ref.get(&other)), (Some(&"one"), Some(&"other")));
 }
 
+pub(crate) fn refs_of_several_types_are_had_at_once(env: &Env) {
+    let _running = env.start();
+    let (sum, list) = (add::remote(1, 2), [add::remote(3, 4), add::remote(5, 6)]);
+    let text = put(String::from("seven")).expect("put");
+    let (sum, list, text) = mobula::get(&(&sum, &list, text)).expect("all of them");
+    assert_eq!((sum, &list[..], text.as_str()), (3, &[7, 11][..], "seven"));
+    assert_fails(mobula::get(&(add::remote(1, 2), parse::remote("x"))), ErrorKind::TaskFailed);
+}
+
 pub(crate) fn an_arg_is_passed_by_reference_and_read(env: &Env) {
     let _running = env.start();
     let args = [Arg::Value(1), Arg::Ref(add::remote(1, 1))];

@@ -111,6 +111,7 @@ macro_rules! behaviours_in {
                 an_async_function_runs_with_timers_of_its_own
                 two_functions_of_one_name_in_two_bodies_are_two
                 refs_to_one_object_are_equal
+                refs_of_several_types_are_had_at_once
                 an_arg_is_passed_by_reference_and_read
                 a_parameter_takes_values_and_refs_of_every_form
                 a_slice_parameter_takes_refs_of_whatever_holds_a_slice
