@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use programs::{Said, run};
+use programs::{Said, run, run_bounded};
 
 /// What is run here, and those that have a file of their own: `parameter_server` and `word_count`.
 const TESTED: [&str; 20] = [
@@ -376,6 +376,13 @@ fn async_actor() {
         "a minute in 50 ms: Timeout",
     ]);
     assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn a_system_that_gives_no_more_threads_is_told_of() {
+    let said = run_bounded("nested_tasks", 1_500_000, &["--depth", "3000"]);
+    assert!(!said.has_succeeded, "{}", said.stdout);
+    assert!(said.stderr.contains("Error: TooManyThreads"), "{}", said.stderr);
 }
 
 #[test]

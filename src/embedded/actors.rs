@@ -193,15 +193,24 @@ impl Embedded {
                 let (host, stage) = (actor.clone(), self.stage.clone());
                 let desk: Arc<dyn Desk> = self.this();
                 let body = move || executor::host_sync(host, letters, blueprint, desk, stage);
-                if self.stage.hire(format!("mobula-{}", actor.name()), body).is_none() {
-                    if let Some(lease) = lease {
-                        self.ledger.give_back(self, &lease);
-                    }
+                let refused = {
+                    let (this, actor, lease) = (self.this(), actor.clone(), lease.clone());
+                    move || this.without_thread(&actor, lease, "the system gives no more threads".into())
+                };
+                if self.stage.hire(format!("mobula-{}", actor.name()), body, refused).is_none() {
                     let text = format!("all {} threads are in use", self.stage.threads().max());
-                    self.fail_creation(&actor, Error::new(ErrorKind::TooManyThreads, text));
+                    self.without_thread(&actor, lease, text);
                 }
             }
         }
+    }
+
+    /// There is no thread for an actor that has its resources.
+    fn without_thread(&self, actor: &Arc<ActorCore>, lease: Option<Arc<Lease>>, text: String) {
+        if let Some(lease) = lease {
+            self.ledger.give_back(self, &lease);
+        }
+        self.fail_creation(actor, Error::new(ErrorKind::TooManyThreads, text));
     }
 
     pub(super) fn kill(&self, actor: &Arc<ActorCore>) {

@@ -223,11 +223,21 @@ impl Pool {
         self.coming.fetch_add(1, Ordering::SeqCst);
         let pool = self.clone();
         let name = format!("mobula-pool-{}", self.named.fetch_add(1, Ordering::Relaxed));
-        self.stage.hire_with(permit, name, move || {
-            let member = Member::new(pool);
-            member.serve();
-        });
+        let refused = self.clone();
+        let serve = move || Member::new(pool).serve();
+        self.stage.hire_with(permit, name, serve, move || refused.not_hired());
         true
+    }
+
+    /// A member that was hired does not come: the system has no thread for it.
+    fn not_hired(&self) {
+        self.coming.fetch_sub(1, Ordering::SeqCst);
+        self.members.fetch_sub(1, Ordering::SeqCst);
+        // Who is active comes to what is queued; if nobody is, nobody ever will.
+        if self.active() == 0 {
+            let text = "the system gives no more threads; nest less deeply or await less";
+            self.fail_queued(&Error::new(ErrorKind::TooManyThreads, text));
+        }
     }
 
     /// A member is about to block in a wait; others may use its place.

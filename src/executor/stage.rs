@@ -7,6 +7,7 @@ use std::thread;
 use actix::{Actor, Addr, Context, Handler, Message, SyncArbiter, SyncContext};
 use actix_rt::{Arbiter, ArbiterHandle, System};
 
+use super::attempt;
 use super::threads::{Permit, Threads};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -19,8 +20,12 @@ impl Actor for Foreman {
     type Context = Context<Self>;
 }
 
-/// Start a thread of this name that does this.
-struct Hire(String, Body);
+/// Start a thread of this name that does `body`; if the system has none to give, do `refused` instead.
+struct Hire {
+    name: String,
+    body: Body,
+    refused: Body,
+}
 
 impl Message for Hire {
     type Result = ();
@@ -29,10 +34,17 @@ impl Message for Hire {
 impl Handler<Hire> for Foreman {
     type Result = ();
 
-    fn handle(&mut self, Hire(name, body): Hire, _: &mut Context<Self>) {
+    fn handle(&mut self, Hire { name, body, refused }: Hire, _: &mut Context<Self>) {
         let builder = || thread::Builder::new().name(name.clone());
-        let hand = SyncArbiter::start_with_thread_builder(1, builder, || Hand);
-        hand.do_send(Serve(body));
+        // It panics where the system refuses the thread.
+        match attempt::guard(|| SyncArbiter::start_with_thread_builder(1, builder, || Hand)) {
+            Ok(hand) => hand.do_send(Serve(body)),
+            Err(error) => {
+                tracing::warn!(target: "mobula", "the system gives no more threads: {}", error.message());
+                drop(body);
+                refused();
+            }
+        }
     }
 }
 
@@ -119,19 +131,31 @@ impl Stage {
         &self.threads
     }
 
-    /// Starts a thread that does `body`; `None`, and nothing done, if there may be no more.
-    pub(crate) fn hire(&self, name: String, body: impl FnOnce() + Send + 'static) -> Option<()> {
+    /// Starts a thread that does `body`; `None`, and nothing done, if there may be no more. If the system
+    /// refuses it, `refused` is done on another thread.
+    pub(crate) fn hire(
+        &self,
+        name: String,
+        body: impl FnOnce() + Send + 'static,
+        refused: impl FnOnce() + Send + 'static,
+    ) -> Option<()> {
         let permit = self.threads.reserve()?;
-        self.hire_with(permit, name, body);
+        self.hire_with(permit, name, body, refused);
         Some(())
     }
 
-    pub(crate) fn hire_with(&self, permit: Permit, name: String, body: impl FnOnce() + Send + 'static) {
-        let body = move || {
+    pub(crate) fn hire_with(
+        &self,
+        permit: Permit,
+        name: String,
+        body: impl FnOnce() + Send + 'static,
+        refused: impl FnOnce() + Send + 'static,
+    ) {
+        let body = Box::new(move || {
             body();
             drop(permit);
-        };
-        self.foreman.do_send(Hire(name, Box::new(body)));
+        });
+        self.foreman.do_send(Hire { name, body, refused: Box::new(refused) });
     }
 
     /// One of the shared arbiters, in turn.

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::rc::Rc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crossbeam::channel::{self, Receiver, Sender};
@@ -309,7 +309,6 @@ fn fail_crashed(pieces: Vec<(Piece, Error)>) {
 struct Crew {
     shared: Arc<Shared>,
     work: Option<(Sender<Piece>, Receiver<Piece>)>,
-    hands: usize,
     max: usize,
     actor: Arc<ActorCore>,
     desk: Arc<dyn Desk>,
@@ -328,6 +327,8 @@ struct Piece {
 struct Shared {
     progress: Mutex<Overlap>,
     changed: Condvar,
+    /// Threads that run overlapping calls, or are about to.
+    hands: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -341,6 +342,20 @@ struct Overlap {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Overlap> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A thread does not come. Without any, what was handed over fails.
+    fn hand_refused(&self, pieces: &Receiver<Piece>) {
+        if self.hands.fetch_sub(1, Ordering::SeqCst) > 1 {
+            return;
+        }
+        for mut piece in pieces.try_iter() {
+            attempt::put_away(&mut piece.call);
+            let object = piece.call.object();
+            object.fail(Error::new(ErrorKind::TooManyThreads, "no thread is left for overlapping calls"));
+            self.lock().running.retain(|other| !Arc::ptr_eq(other, object));
+        }
+        self.changed.notify_all();
     }
 
     /// The callers of what overlapped a crash are told at once; the threads return when they do.
@@ -362,7 +377,7 @@ impl Crew {
         lease: Option<Arc<Lease>>,
     ) -> Self {
         let work = (max > 1).then(channel::unbounded);
-        Self { shared: Arc::default(), work, hands: 0, max, actor, desk, stage, lease }
+        Self { shared: Arc::default(), work, max, actor, desk, stage, lease }
     }
 
     /// Waits until one more call may overlap, or one has crashed.
@@ -380,7 +395,7 @@ impl Crew {
     }
 
     /// Runs a `&self` call beside others; there is room for it.
-    fn run(&mut self, piece: Piece) {
+    fn run(&self, piece: Piece) {
         let mut progress = self.shared.lock();
         progress.running.push(piece.call.object().clone());
         let wanted = progress.running.len();
@@ -388,12 +403,13 @@ impl Crew {
         if let Some((sender, _)) = &self.work {
             let _ = sender.send(piece);
         }
-        if wanted > self.hands && self.hands < self.max {
+        let hands = self.shared.hands.load(Ordering::SeqCst);
+        if wanted > hands && hands < self.max {
             self.hire();
         }
     }
 
-    fn hire(&mut self) {
+    fn hire(&self) {
         let Some((_, pieces)) = &self.work else { return };
         let hand = Hand {
             pieces: pieces.clone(),
@@ -404,19 +420,13 @@ impl Crew {
             deaf: self.stage.threads().deaf().clone(),
         };
         let name = format!("mobula-{}", self.actor.name());
-        if self.stage.hire(name, move || hand.serve()).is_some() {
-            self.hands += 1;
-        } else if self.hands == 0 {
-            let text = "no thread is left for overlapping calls";
-            self.fail_pieces(pieces, &Error::new(ErrorKind::TooManyThreads, text));
-        }
-    }
-
-    fn fail_pieces(&self, pieces: &Receiver<Piece>, error: &Error) {
-        for piece in pieces.try_iter() {
-            let object = piece.call.object();
-            object.fail(error.clone());
-            self.shared.lock().running.retain(|other| !Arc::ptr_eq(other, object));
+        self.shared.hands.fetch_add(1, Ordering::SeqCst);
+        let refused = {
+            let (shared, pieces) = (self.shared.clone(), pieces.clone());
+            move || shared.hand_refused(&pieces)
+        };
+        if self.stage.hire(name, move || hand.serve(), refused).is_none() {
+            self.shared.hand_refused(pieces);
         }
     }
 

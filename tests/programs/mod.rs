@@ -73,6 +73,13 @@ pub(crate) fn run_with(example: &str, name: &str, value: impl AsRef<OsStr>) -> S
     run_command(Command::new(path_of(example)).env(name, value))
 }
 
+/// Runs an example to its end in an address space of so many kilobytes.
+#[track_caller]
+pub(crate) fn run_bounded(example: &str, kilobytes: u32, args: &[&str]) -> Said {
+    let script = format!("ulimit -v {kilobytes}; exec \"$0\" \"$@\"");
+    run_command(Command::new("sh").args(["-c", &script]).arg(path_of(example)).args(args))
+}
+
 /// Runs a program to its end. What the environment says of sessions does not reach it.
 #[track_caller]
 fn run_command(command: &mut Command) -> Said {
