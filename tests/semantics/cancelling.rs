@@ -9,6 +9,8 @@ use crate::common::{Env, Gauge, Journal, Latch, SOON, assert_fails};
 use crate::fixtures::{Counter, Kind, Subject, add, hold, hold_inside, loop_until_told, note};
 
 const SHORT: Duration = Duration::from_millis(30);
+/// Enough for calls to start before it is over, also on a busy machine.
+const LATER: Duration = Duration::from_secs(1);
 
 pub(crate) fn a_cancelled_task_that_is_queued_never_runs(env: &Env) {
     let _running = env.start_with(env.config().num_cpus(1.0));
@@ -375,8 +377,8 @@ pub(crate) fn a_deadline_reaches_through_actors(env: &Env) {
     let (relay, sync) = (Relay::remote(), SyncRelay::remote());
     let journals = [Journal::new(), Journal::new()];
     let calls = [
-        relay.pass_on.options().timeout(SHORT).remote(journals[0]),
-        sync.pass_on.options().timeout(SHORT).remote(journals[1]),
+        relay.pass_on.options().timeout(LATER).remote(journals[0]),
+        sync.pass_on.options().timeout(LATER).remote(journals[1]),
     ];
     for (call, journal) in calls.iter().zip(journals) {
         assert_fails(call.get(), ErrorKind::Timeout);
