@@ -70,7 +70,8 @@ pub fn as_completed<T: Send + Sync + 'static>(refs: impl WaitList<T>) -> Complet
 }
 
 impl<T: Send + Sync + 'static> Completed<T> {
-    /// The values themselves, as an iterator that blocks; a failure comes where the failed ref would.
+    /// The values themselves, as an iterator that blocks; a failure comes where the failed ref would, as
+    /// [`ObjectRef::get`] would tell it.
     pub fn values(self) -> impl Iterator<Item = Result<T>>
     where
         T: Clone,
@@ -78,7 +79,7 @@ impl<T: Send + Sync + 'static> Completed<T> {
         self.map(ObjectRef::take_or_clone)
     }
 
-    /// One more ref to yield when it is there.
+    /// One more ref to yield when it is there, also after the last one was yielded.
     pub fn push(&mut self, object: ObjectRef<T>) {
         let waiter = Waiter { listener: self.shared.clone(), token: self.refs.len() };
         if let Some(waiter) = object.slot().head().listen(waiter) {

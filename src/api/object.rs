@@ -324,15 +324,13 @@ impl<T: Clone + Send + Sync + 'static> Future for ObjectFuture<T> {
             self.leave();
             return Poll::Ready(self.object.peek().cloned());
         }
-        if self.waiting.is_none() {
-            self.waiting = Some(runtime::begin_wait(runtime::results(&[self.object.object()])));
-        }
         if let Some(wake) = &self.wake {
             wake.set(cx.waker());
         } else {
             if let Err(error) = self.enter() {
                 return Poll::Ready(Err(error));
             }
+            self.waiting = Some(runtime::begin_wait(runtime::results(&[self.object.object()])));
             let wake = WakeUp::new(cx.waker().clone());
             let waiter = Waiter { listener: wake.clone(), token: 0 };
             self.wake = Some(wake);
@@ -451,9 +449,9 @@ impl<G: Get + ?Sized> Get for &G {
     }
 }
 
-/// Waits for a value, or for a list of values, and clones them.
+/// Waits for a value, or for a list or a tuple of values, and clones them.
 ///
-/// Of a list, the first error in list order comes back, without waiting for those behind it. Further
+/// Of several, the first error in their order comes back, without waiting for those behind it. Further
 /// errors as [`ObjectRef::get`].
 pub fn get<G: Get + ?Sized>(refs: &G) -> Result<G::Output> {
     refs.get_until(None)

@@ -143,7 +143,8 @@ impl<T: Send + Sync + 'static> ObjectStream<T> {
         self
     }
 
-    /// The items themselves, as an iterator that blocks; a failure comes where the failed ref would.
+    /// The items themselves, as an iterator that blocks; a failure comes where the failed ref would, as
+    /// [`ObjectRef::get`] would tell it.
     pub fn values(self) -> impl Iterator<Item = Result<T>>
     where
         T: Clone,
