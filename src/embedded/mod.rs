@@ -5,6 +5,7 @@
 //! Runtime::create ─► actors  ─(arguments there)─► ledger ─(resources granted)─► a host
 //! Runtime::call   ─► calls   ─(arguments there, its caller's turn)────────────► a mailbox
 //! timer ─► deadlines, and a word about what waits too long
+//! watch ◄─ who asks what waits in the tables and queues, and why
 //! ```
 //!
 //! Decisions are those of `scheduler` and `directory`; this room holds their state behind locks and
