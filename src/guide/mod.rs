@@ -13,7 +13,7 @@
 //! | [`patterns`] | | what has proved good |
 //! | [`anti_patterns`] | | what has not, and what to write instead |
 //!
-//! Whole programs are under `examples/`, with their twins in Python under `examples/python/`.
+//! Whole programs are under `examples/`; some have a twin in Python under `examples/python/`.
 
 #[doc = include_str!("from_ray.md")]
 pub mod from_ray {}
