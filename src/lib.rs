@@ -39,6 +39,7 @@
 //! | start a session, set what it has | [`init`], [`Config`] |
 //! | have results | [`ObjectRef`], [`get`], [`wait()`], [`as_completed`], [`ObjectStream`] |
 //! | store, combine | [`put`], [`tree_reduce`] |
+//! | pass large data without copies | [`Array`], [`Buffer`], [`store_stats`] |
 //! | hold, find and end actors | [`ActorHandle`], [`get_actor`], [`kill`], [`exit_actor`] |
 //! | stop work | [`cancel`], [`is_cancelled`], `options().timeout(..)` |
 //! | know what failed, and why | [`Error`], [`ErrorKind`] |
@@ -55,13 +56,18 @@
 //! 11  guide      pages for who knows Ray: docs alone, whose programs are run
 //! 11  testing    for users' tests: what is left over
 //! 10  api        what users type: typed shells over the untyped refs; Config
-//!  8  embedded   everything in one process: the kernel driven, its effects performed
+//!  8  embedded   a driver by itself: the kernel driven, its effects performed, its workers led
+//!  8  attached   a worker process: what its parent has it run, and what its code calls
 //!  7  executor   actix: mailboxes, function pool, supervision; catches panics
+//!  7  transport  bytes between processes: frames, and file descriptors beside them
+//!  7  process    starts, watches and ends child processes of the same executable
 //!  6  runtime    trait Runtime, the running call's context, the counted untyped refs
 //!  5  registry   what #[remote] registered at link time: names, docs, signature hash
 //!  5  scheduler  pure decisions: who gets which resources, and who waits for whom
 //!  5  directory  pure decisions: which actor has which name
-//!  4  store      the object store: slots, their waiters, their table; the only unsafe code
+//!  5  ownership  pure decisions: what keeps alive what several processes use
+//!  4  store      the object store: slots, their table, shared memory; the only unsafe code
+//!  4  protocol   messages between processes: plain versioned data, no sockets
 //!  3  event      what tasks, actors and threads are at: who waits, and why
 //!  3  spec       what to run: definitions, options, retry and placement policy
 //!  2  value      value to bytes and back; notes the ids in it
@@ -86,6 +92,7 @@
 extern crate self as mobula;
 
 mod api;
+mod attached;
 mod clock;
 mod directory;
 mod embedded;
@@ -94,6 +101,9 @@ mod event;
 mod executor;
 pub mod guide;
 mod id;
+mod ownership;
+mod process;
+mod protocol;
 mod registry;
 mod resource;
 mod runtime;
@@ -101,14 +111,15 @@ mod scheduler;
 mod spec;
 mod store;
 pub mod testing;
+mod transport;
 mod value;
 
 pub use api::{
-    ActorHandle, Arg, Class, Completed, Config, Get, IntoArg, Node, ObjectFuture, ObjectRef, ObjectStream,
-    ReadyAndRest, RuntimeContext, Session, View, WaitList, as_completed, available_resources, cancel,
-    cluster_resources, context, exit_actor, get, get_actor, get_actor_in, get_timeout, gpu_ids, init,
-    is_cancelled, is_initialized, kill, node_ip, nodes, put, shutdown, tree_reduce, tree_reduce_unordered,
-    wait,
+    ActorHandle, Arg, Array, Buffer, Class, Completed, Config, Get, IntoArg, Node, Number, ObjectFuture,
+    ObjectRef, ObjectStream, ReadyAndRest, RuntimeContext, Session, StoreStats, View, WaitList, as_completed,
+    available_resources, cancel, cluster_resources, context, exit_actor, get, get_actor, get_actor_in,
+    get_timeout, gpu_ids, init, is_cancelled, is_initialized, kill, node_ip, nodes, put, shutdown,
+    store_stats, tree_reduce, tree_reduce_unordered, wait,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Wait, WaitReason};
@@ -117,7 +128,7 @@ pub use mobula_remote::remote;
 pub use spec::Placement;
 pub use value::Value;
 
-/// The dozen names that almost every program uses.
+/// The names that almost every program uses. Functions are called by their path, as in `mobula::get`.
 pub mod prelude {
     pub use crate::{
         ActorHandle, Arg, Config, ErrorKind, IntoArg, ObjectRef, ObjectStream, Session, as_completed, remote,
@@ -128,20 +139,21 @@ pub mod prelude {
 /// What `#[remote]` generates code against. Not for use by hand: it changes with the macro.
 #[doc(hidden)]
 pub mod __private {
-    pub use inventory;
+    pub use linkme;
 
     pub use crate::api::arg::{Args, Input, Lent, OneArg, Owned, Param};
     pub use crate::api::call::{
-        AsyncFlow, Construct, Function, FunctionBody, Method, MethodBody, Overlap, Overlaps, State, SyncFlow,
-        assert_state, assert_value, call_function, call_method, create_actor, failed, overlap,
-        stream_function, stream_method,
+        AsyncFlow, Construct, Function, FunctionBody, MaybeSync, Method, MethodBody, NotSync, Overlap,
+        Overlaps, Probe, State, SyncFlow, assert_state, assert_value, call_function, call_method,
+        class_entry, create_actor, failed, function_entry, method_entry, overlap, stream_function,
+        stream_method,
     };
     pub use crate::api::handle::{
         Abstract, ActorHandle, Class, Concrete, ConcreteClass, Implementation, Implements, Link,
     };
     pub use crate::api::{IntoArg, ObjectRef, ObjectStream, Sink};
     pub use crate::error::Error;
-    pub use crate::registry::Entry;
+    pub use crate::registry::{ENTRIES, Entry};
     pub use crate::spec::{ClassDefinition, Definition, Options, Parameter, Placement};
     pub use crate::store::LocalFuture;
     pub use crate::{

@@ -9,15 +9,17 @@ use std::path::{Path, PathBuf};
 use programs::{Said, run, run_bounded};
 
 /// What is run here, and those that have a file of their own: `parameter_server` and `word_count`.
-const TESTED: [&str; 20] = [
+const TESTED: [&str; 24] = [
     "actor_handles",
     "async_actor",
     "counter",
+    "crash_isolation",
     "example_set_get",
     "fractional_gpus",
     "gym_environment",
     "logging_actor",
     "matrix_dag",
+    "max_calls",
     "message_actor",
     "method_calls",
     "monte_carlo_pi",
@@ -28,8 +30,10 @@ const TESTED: [&str; 20] = [
     "streaming",
     "supervision",
     "tree_aggregation",
+    "use_gpu",
     "wait",
     "word_count",
+    "zero_copy",
 ];
 
 fn plain(example: &str) -> Said {
@@ -365,6 +369,57 @@ fn supervision() {
     ]);
     assert_eq!(said.stderr.matches("nobody read the failure of `Divider.divide`").count(), 1);
     assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+}
+
+#[test]
+fn crash_isolation() {
+    let said = plain("crash_isolation");
+    said.assert_lines(&[
+        "a function: WorkerCrashed, worker-# (process #) killed by signal 11 (SIGSEGV)",
+        "in the third attempt: Some(7999999)",
+        "an actor: Some(7999999), search 1 of its instance",
+        "an actor: WorkerCrashed, worker-# (process #) killed by signal 11 (SIGSEGV)",
+        "an actor: Some(7999999), search 1 of its instance",
+        "bytes copied: 0",
+    ]);
+    assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn max_calls() {
+    let said = plain("max_calls");
+    said.assert_lines(&[
+        "megabytes taken: [16, 32, 48, 64] by 1 process",
+        "megabytes taken: [16, 16, 16, 16] by 4 processes",
+        r#"what they made is left: "something""#,
+    ]);
+    assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn use_gpu() {
+    let said = plain("use_gpu");
+    said.assert_lines(&[
+        "(use_gpu worker=#) gpu_ids(): [0], CUDA_VISIBLE_DEVICES: 0",
+        "(use_gpu worker=#) gpu_ids(): [0, 1], CUDA_VISIBLE_DEVICES: 0,1",
+        "This actor is allowed to use GPUs [0]. CUDA_VISIBLE_DEVICES: 0",
+        "This actor is allowed to use GPUs [1]. CUDA_VISIBLE_DEVICES: 1",
+        "(use_gpu worker=#) gpu_ids(): [2, 3], CUDA_VISIBLE_DEVICES: 2,3",
+    ]);
+    assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn zero_copy() {
+    let said = plain("zero_copy");
+    let mut expected = vec!["(sum worker=#) 10000000 numbers in /memfd:mobula-segment, 0 bytes copied"; 4];
+    expected.extend([
+        "sums: [10000000.0, 10000000.0, 10000000.0, 10000000.0]",
+        "made elsewhere, read in /memfd:mobula-segment, last 9999999",
+        "here: 80000000 bytes written, 0 bytes copied",
+    ]);
+    said.assert_lines(&expected);
+    assert_eq!(said.stderr, "");
 }
 
 #[test]

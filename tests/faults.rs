@@ -221,7 +221,7 @@ mod behaviours {
             (ErrorKind::Cancelled, "hold", cancelled.get().err()),
             (ErrorKind::InvalidOption, "add", add::options().num_cpus(-1.0).remote(1, 2).get().err()),
             (ErrorKind::Infeasible, "add", add::options().num_cpus(99.0).remote(1, 2).get().err()),
-            (ErrorKind::Unsupported, "add", add::options().isolation("process").remote(1, 2).get().err()),
+            (ErrorKind::Unsupported, "add", add::options().env("A", "b").remote(1, 2).get().err()),
             // Which one is refused depends on how soon the actor takes the first.
             (ErrorKind::QueueFull, "Counter.hold", refused.get().err()),
             (ErrorKind::NameTaken, "Counter", taken.increment.remote().get().err()),

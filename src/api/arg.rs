@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::object::ObjectRef;
-use crate::error::Result;
+use super::object::{self, ObjectRef};
+use super::slice::{SliceInput, TextInput};
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::Object;
-use crate::value::Value;
+use crate::value::{Item, Packer, Refs, Unpacker, Value};
 
 /// A value or a ref to one: what a parameter of a remote call holds.
 #[derive(Clone, Debug)]
@@ -78,10 +79,10 @@ impl<U: Send + Sync + 'static> Param for [U] {
 }
 
 impl Param for str {
-    type Input = Arg<String>;
+    type Input = TextInput;
 }
 
-fn need_of<T: Send + Sync + 'static>(object: &ObjectRef<T>) -> Option<Need> {
+pub(super) fn need_of<T: Send + Sync + 'static>(object: &ObjectRef<T>) -> Option<Need> {
     let object = object.object();
     let head = object.head();
     (!head.is_complete() || head.has_failed()).then(|| Need(object.clone()))
@@ -110,20 +111,6 @@ impl<T: Send + Sync + 'static> Input<T> for Arg<T> {
     }
 }
 
-impl Input<str> for Arg<String> {
-    fn need(&self) -> Option<Need> {
-        Input::<String>::need(self)
-    }
-
-    fn lend(&self) -> Result<&str> {
-        Input::<String>::lend(self).map(String::as_str)
-    }
-
-    fn bytes(&self) -> usize {
-        Input::<String>::bytes(self)
-    }
-}
-
 /// What buffers of the usual kinds hold; other values count with their own size alone.
 fn heap_bytes<T: Any>(value: &T) -> usize {
     fn of<U: 'static>(value: &dyn Any) -> Option<usize> {
@@ -141,51 +128,10 @@ fn heap_bytes<T: Any>(value: &T) -> usize {
         .unwrap_or(0)
 }
 
-/// A slice: owned, or inside an object.
-#[doc(hidden)]
-pub struct SliceInput<U>(SliceSource<U>);
-
-enum SliceSource<U> {
-    Own(Vec<U>),
-    Ref(Box<dyn SliceRef<U>>),
-}
-
-trait SliceRef<U>: Send + Sync {
-    fn need(&self) -> Option<Need>;
-    fn lend(&self) -> Result<&[U]>;
-}
-
-impl<U, H: AsRef<[U]> + Send + Sync + 'static> SliceRef<U> for ObjectRef<H> {
-    fn need(&self) -> Option<Need> {
-        need_of(self)
-    }
-
-    fn lend(&self) -> Result<&[U]> {
-        self.peek().map(AsRef::as_ref)
-    }
-}
-
-impl<U: Send + Sync + 'static> Input<[U]> for SliceInput<U> {
-    fn need(&self) -> Option<Need> {
-        match &self.0 {
-            SliceSource::Own(_) => None,
-            SliceSource::Ref(object) => object.need(),
-        }
-    }
-
-    fn lend(&self) -> Result<&[U]> {
-        match &self.0 {
-            SliceSource::Own(values) => Ok(values),
-            SliceSource::Ref(object) => object.lend(),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match &self.0 {
-            SliceSource::Own(values) => size_of_val(values.as_slice()),
-            SliceSource::Ref(_) => 0,
-        }
-    }
+/// Writes the id of an object that is an argument.
+pub(super) fn pack_ref<T: Send + Sync + 'static>(object: &ObjectRef<T>, packer: &mut Packer) -> Result<()> {
+    let (id, kept) = object.named()?;
+    packer.reference(&id, kept)
 }
 
 macro_rules! into_arg {
@@ -211,26 +157,26 @@ into_arg! {
     [U: Clone + Send + Sync + 'static, const N: usize] &[U; N] => Vec<U>, |it| Arg::Value(it.to_vec());
     [U: Clone + Send + Sync + 'static] &[U] => Vec<U>, |it| Arg::Value(it.to_vec());
 
-    [U: Send + Sync + 'static] Vec<U> => [U], |it| SliceInput(SliceSource::Own(it));
-    [U: Clone + Send + Sync + 'static] &Vec<U> => [U], |it| SliceInput(SliceSource::Own(it.clone()));
-    [U: Send + Sync + 'static, const N: usize] [U; N] => [U], |it| SliceInput(SliceSource::Own(it.into()));
-    [U: Clone + Send + Sync + 'static, const N: usize] &[U; N] => [U], |it| SliceInput(SliceSource::Own(it.to_vec()));
-    [U: Clone + Send + Sync + 'static] &[U] => [U], |it| SliceInput(SliceSource::Own(it.to_vec()));
-    [U: Send + Sync + 'static, H: AsRef<[U]> + Send + Sync + 'static] ObjectRef<H> => [U],
-        |it| SliceInput(SliceSource::Ref(Box::new(it)));
-    [U: Send + Sync + 'static, H: AsRef<[U]> + Send + Sync + 'static] &ObjectRef<H> => [U],
-        |it| SliceInput(SliceSource::Ref(Box::new(it.clone())));
-    [U: Send + Sync + 'static] Arg<Vec<U>> => [U], |it| SliceInput(match it {
-        Arg::Value(values) => SliceSource::Own(values),
-        Arg::Ref(object) => SliceSource::Ref(Box::new(object)),
-    });
+    [U: Send + Sync + 'static] Vec<U> => [U], |it| SliceInput::own(it);
+    [U: Clone + Send + Sync + 'static] &Vec<U> => [U], |it| SliceInput::own(it.clone());
+    [U: Send + Sync + 'static, const N: usize] [U; N] => [U], |it| SliceInput::own(it.into());
+    [U: Clone + Send + Sync + 'static, const N: usize] &[U; N] => [U], |it| SliceInput::own(it.to_vec());
+    [U: Clone + Send + Sync + 'static] &[U] => [U], |it| SliceInput::own(it.to_vec());
+    [U: Value, H: AsRef<[U]> + Send + Sync + 'static] ObjectRef<H> => [U],
+        |it| SliceInput::of(it);
+    [U: Value, H: AsRef<[U]> + Send + Sync + 'static] &ObjectRef<H> => [U],
+        |it| SliceInput::of(it.clone());
+    [U: Value] Arg<Vec<U>> => [U], |it| match it {
+        Arg::Value(values) => SliceInput::own(values),
+        Arg::Ref(object) => SliceInput::of(object),
+    };
 
-    [] &str => str, |it| Arg::Value(it.into());
-    [] String => str, |it| Arg::Value(it);
-    [] &String => str, |it| Arg::Value(it.clone());
-    [] ObjectRef<String> => str, |it| Arg::Ref(it);
-    [] &ObjectRef<String> => str, |it| Arg::Ref(it.clone());
-    [] Arg<String> => str, |it| it;
+    [] &str => str, |it| Arg::Value(it.into()).into();
+    [] String => str, |it| Arg::Value(it).into();
+    [] &String => str, |it| Arg::Value(it.clone()).into();
+    [] ObjectRef<String> => str, |it| Arg::Ref(it).into();
+    [] &ObjectRef<String> => str, |it| Arg::Ref(it.clone()).into();
+    [] Arg<String> => str, |it| it.into();
 }
 
 /// An argument that the call owns when it runs.
@@ -295,6 +241,12 @@ pub trait OneArg: Send + Sync + 'static {
         Self: Sized;
     /// What it occupies on the heap, in bytes.
     fn bytes(&self) -> usize;
+    /// Writes it, for another process.
+    fn pack(&self, packer: &mut Packer) -> Result<()>;
+    /// Reads what another process wrote.
+    fn unpack(from: &mut Unpacker<'_>) -> Result<Self>
+    where
+        Self: Sized;
 }
 
 impl<T: Value + Clone> OneArg for Owned<T> {
@@ -308,6 +260,14 @@ impl<T: Value + Clone> OneArg for Owned<T> {
 
     fn bytes(&self) -> usize {
         Input::<T>::bytes(&self.0)
+    }
+
+    fn pack(&self, packer: &mut Packer) -> Result<()> {
+        T::pack(&self.0, packer)
+    }
+
+    fn unpack(from: &mut Unpacker<'_>) -> Result<Self> {
+        T::unpack(from.item()?).map(Self)
     }
 }
 
@@ -327,6 +287,14 @@ impl<T: ?Sized + Param + Travels + 'static> OneArg for Lent<T> {
     fn bytes(&self) -> usize {
         self.input().bytes()
     }
+
+    fn pack(&self, packer: &mut Packer) -> Result<()> {
+        T::pack(self.input(), packer)
+    }
+
+    fn unpack(from: &mut Unpacker<'_>) -> Result<Self> {
+        T::unpack(from.item()?).map(|input| Self(LentInput::Own(input)))
+    }
 }
 
 /// The arguments of a call.
@@ -339,6 +307,10 @@ pub trait Args: Send + Sync + Sized + 'static {
     fn fork(self) -> (Self, Self);
     /// What they occupy, in bytes.
     fn bytes(&self) -> usize;
+    /// Writes them, for another process.
+    fn pack(&self, packer: &mut Packer) -> Result<()>;
+    /// Reads what another process wrote.
+    fn unpack(from: &mut Unpacker<'_>) -> Result<Self>;
 }
 
 macro_rules! args {
@@ -361,6 +333,20 @@ macro_rules! args {
             fn bytes(&self) -> usize {
                 let ($($name,)*) = self;
                 size_of::<Self>() $(+ $name.bytes())*
+            }
+
+            fn pack(&self, packer: &mut Packer) -> Result<()> {
+                let ($($name,)*) = self;
+                $($name.pack(packer)?;)*
+                Ok(())
+            }
+
+            fn unpack(from: &mut Unpacker<'_>) -> Result<Self> {
+                $(let $name = $name::unpack(from)?;)*
+                if !from.is_at_end() {
+                    return Err(Error::new(ErrorKind::Decode, "more arguments came than there are parameters"));
+                }
+                Ok(($($name,)*))
             }
         }
     };
@@ -387,7 +373,48 @@ args!(A B C D E F G H I J K L);
     label = "not a Mobula value",
     note = "a value is `Send + Sync + 'static` and can be serialised: `#[derive(Serialize, Deserialize)]`"
 )]
-pub trait Travels {}
-impl<T: Value> Travels for T {}
-impl<U: Value> Travels for [U] {}
-impl Travels for str {}
+pub trait Travels: Param {
+    /// Writes an argument, for another process.
+    #[doc(hidden)]
+    fn pack(input: &Self::Input, packer: &mut Packer) -> Result<()>;
+    /// Reads what another process wrote.
+    #[doc(hidden)]
+    fn unpack(item: Item<'_>) -> Result<Self::Input>;
+}
+
+impl<T: Value> Travels for T {
+    fn pack(input: &Arg<T>, packer: &mut Packer) -> Result<()> {
+        match input {
+            Arg::Value(value) => packer.value(value),
+            Arg::Ref(object) if packer.refs() == Refs::Resolved => object.pack(packer),
+            Arg::Ref(object) => pack_ref(object, packer),
+        }
+    }
+
+    fn unpack(item: Item<'_>) -> Result<Arg<T>> {
+        match item {
+            Item::Ref(id) => object::read_ref(id).map(Arg::Ref),
+            item => item.value().map(Arg::Value),
+        }
+    }
+}
+
+impl<U: Value> Travels for [U] {
+    fn pack(input: &SliceInput<U>, packer: &mut Packer) -> Result<()> {
+        input.pack(packer)
+    }
+
+    fn unpack(item: Item<'_>) -> Result<SliceInput<U>> {
+        SliceInput::read(item)
+    }
+}
+
+impl Travels for str {
+    fn pack(input: &TextInput, packer: &mut Packer) -> Result<()> {
+        input.pack(packer)
+    }
+
+    fn unpack(item: Item<'_>) -> Result<TextInput> {
+        TextInput::read(item)
+    }
+}

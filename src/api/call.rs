@@ -10,11 +10,11 @@ use super::object::ObjectRef;
 use super::session;
 use super::stream::{ObjectStream, Sink, StreamJob};
 use crate::error::{Error, ErrorKind, Result};
-use crate::registry::Casts;
+use crate::registry::{self, Casts, ClassEntry, Entry, Opener, Opening};
 use crate::runtime::{self, Creation, Runtime, Task};
 use crate::spec::{ClassDefinition, Definition, Options};
 use crate::store::{self, Built, Job, LocalFuture, Object, Of, Progress, Seat, Slot};
-use crate::value::Value;
+use crate::value::{Packer, Value};
 
 /// The body of a remote function.
 pub enum FunctionBody<A, T> {
@@ -217,6 +217,33 @@ impl<F: Function> Job for FunctionJob<F> {
     fn bytes(&self) -> usize {
         self.0.bytes() + size_of::<Slot<F::Output>>()
     }
+
+    fn pack(&self, packer: &mut Packer) -> Result<()> {
+        self.0.pack(packer)
+    }
+}
+
+/// What the registry knows of a function.
+pub const fn function_entry<F: Function>() -> Entry {
+    Entry::Function(F::DEFINITION, Opener(open_function::<F>))
+}
+
+fn open_function<F: Function>(opening: &mut Opening<'_>) -> Result<Arc<dyn Object>> {
+    let args = F::Args::unpack(&mut opening.args)?;
+    opening.needs = needs_of(&args);
+    if let FunctionBody::Stream(code) = F::BODY {
+        let job = StreamJob::new(sink_of(opening)?, args, false, move |_, args, sink| code(args, sink));
+        let call: Arc<dyn Of<()>> = store::call(F::DEFINITION, opening.caller, None, job);
+        return Ok(call);
+    }
+    let call: Arc<dyn Of<F::Output>> =
+        store::call(F::DEFINITION, opening.caller, None, FunctionJob::<F>(args));
+    Ok(call)
+}
+
+fn sink_of<T: Value>(opening: &mut Opening<'_>) -> Result<Sink<T>> {
+    let lost = || Error::new(ErrorKind::Decode, "a stream that nobody is to read");
+    opening.items.take().map(Sink::away).ok_or_else(lost)
 }
 
 /// Starts a task; what goes wrong fails the ref.
@@ -231,8 +258,7 @@ pub fn stream_function<F: Function>(options: Option<Options>, args: F::Args) -> 
     let FunctionBody::Stream(code) = F::BODY else { unreachable!("called for streams only") };
     let needs = needs_of(&args);
     let (stream, sink) = ObjectStream::new(F::DEFINITION);
-    let bytes = args.bytes();
-    let job = StreamJob::new(sink, bytes, false, move |_, sink| code(args, sink));
+    let job = StreamJob::new(sink, args, false, move |_, args, sink| code(args, sink));
     let options = or_of_attribute(options, F::PLAIN, F::options);
     stream.produced_by(submit(F::DEFINITION, options, needs, job))
 }
@@ -242,7 +268,7 @@ fn or_of_attribute(options: Option<Options>, plain: bool, attribute: fn() -> Opt
 }
 
 /// Starts a task that `job` is.
-pub(super) fn submit<T: Send + Sync + 'static, J: Job>(
+pub(super) fn submit<T: Value, J: Job>(
     definition: &'static Definition,
     options: Option<Options>,
     needs: Vec<Arc<dyn Object>>,
@@ -327,6 +353,61 @@ impl<M: Method> Job for MethodJob<M> {
     fn bytes(&self) -> usize {
         self.args.bytes() + size_of::<Slot<M::Output>>()
     }
+
+    fn pack(&self, packer: &mut Packer) -> Result<()> {
+        self.args.pack(packer)
+    }
+}
+
+/// What the registry knows of a method.
+pub const fn method_entry<M: Method>() -> Entry {
+    Entry::Method(M::DEFINITION, Opener(open_method::<M>))
+}
+
+fn open_method<M: Method>(opening: &mut Opening<'_>) -> Result<Arc<dyn Object>> {
+    let no_actor = || Error::new(ErrorKind::Decode, "a method came without its actor");
+    let (actor, class) = opening.actor.ok_or_else(no_actor)?;
+    let casts = registry::casts_of(class, std::any::TypeId::of::<M::Class>());
+    let casts = casts.and_then(|casts| casts.downcast::<&'static Casts<M::Class>>().ok());
+    let wrong = || {
+        let text = format!("{actor} has no method `{}`", M::DEFINITION.name);
+        Error::new(ErrorKind::WrongType, text)
+    };
+    let casts = *casts.ok_or_else(wrong)?;
+    let args = M::Args::unpack(&mut opening.args)?;
+    opening.needs = needs_of(&args);
+    if let MethodBody::StreamExclusive(_) | MethodBody::StreamShared(_) = M::BODY {
+        let job = stream_job::<M>(sink_of(opening)?, args, casts);
+        let call: Arc<dyn Of<()>> = store::call(M::DEFINITION, opening.caller, Some(actor), job);
+        return Ok(call);
+    }
+    let job = MethodJob::<M> { args, casts };
+    let call: Arc<dyn Of<M::Output>> = store::call(M::DEFINITION, opening.caller, Some(actor), job);
+    Ok(call)
+}
+
+/// The job of a method that yields items.
+fn stream_job<M: Method>(
+    sink: Sink<M::Output>,
+    args: M::Args,
+    casts: &'static Casts<M::Class>,
+) -> impl Job + use<M> {
+    let Casts { by_ref, by_mut } = *casts;
+    let is_exclusive = matches!(M::BODY, MethodBody::StreamExclusive(_));
+    StreamJob::new(sink, args, is_exclusive, move |seat: Seat<'_>, args, sink: &mut Sink<M::Output>| {
+        match (M::BODY, seat) {
+            (MethodBody::StreamExclusive(code), Seat::Exclusive(state)) => code(by_mut(state), args, sink),
+            (MethodBody::StreamExclusive(code), Seat::Local(state)) => {
+                code(by_mut(&mut **state.borrow_mut()), args, sink)
+            }
+            (MethodBody::StreamShared(code), Seat::Exclusive(state)) => code(by_ref(state), args, sink),
+            (MethodBody::StreamShared(code), Seat::Shared(state)) => code(by_ref(state), args, sink),
+            (MethodBody::StreamShared(code), Seat::Local(state)) => {
+                code(by_ref(&**state.borrow()), args, sink)
+            }
+            _ => unreachable!("called for streams only, with the state that the host has"),
+        }
+    })
 }
 
 /// Calls a method; what goes wrong fails the ref.
@@ -348,24 +429,12 @@ pub fn stream_method<M: Method>(
 ) -> ObjectStream<M::Output> {
     let needs = needs_of(&args);
     let (stream, sink) = ObjectStream::new(M::DEFINITION);
-    let bytes = args.bytes();
-    let Casts { by_ref, by_mut } = *link.casts;
-    let is_exclusive = matches!(M::BODY, MethodBody::StreamExclusive(_));
-    let job = StreamJob::new(sink, bytes, is_exclusive, move |seat, sink| match (M::BODY, seat) {
-        (MethodBody::StreamExclusive(code), Seat::Exclusive(state)) => code(by_mut(state), args, sink),
-        (MethodBody::StreamExclusive(code), Seat::Local(state)) => {
-            code(by_mut(&mut **state.borrow_mut()), args, sink)
-        }
-        (MethodBody::StreamShared(code), Seat::Exclusive(state)) => code(by_ref(state), args, sink),
-        (MethodBody::StreamShared(code), Seat::Shared(state)) => code(by_ref(state), args, sink),
-        (MethodBody::StreamShared(code), Seat::Local(state)) => code(by_ref(&**state.borrow()), args, sink),
-        _ => unreachable!("called for streams only, with the state that the host has"),
-    });
+    let job = stream_job::<M>(sink, args, link.casts);
     let options = or_of_attribute(options, M::PLAIN, M::options);
     stream.produced_by(post(link, M::DEFINITION, options, needs, job))
 }
 
-fn post<C: ?Sized + 'static, T: Send + Sync + 'static, J: Job>(
+fn post<C: ?Sized + 'static, T: Value, J: Job>(
     link: &Link<C>,
     definition: &'static Definition,
     options: Option<Options>,
@@ -442,7 +511,56 @@ impl<K: Construct> Job for ConstructJob<K> {
     fn bytes(&self) -> usize {
         self.args.bytes()
     }
+
+    fn pack(&self, packer: &mut Packer) -> Result<()> {
+        self.args.pack(packer)
+    }
 }
+
+/// What the registry knows of a class; `sharing` says how its `&self` calls may overlap on threads.
+pub const fn class_entry<K: Construct>(sharing: fn() -> Option<crate::spec::Sharing>) -> Entry {
+    let entry =
+        ClassEntry { class: std::any::TypeId::of::<K::Class>, open: Opener(open_class::<K>), sharing };
+    Entry::Class(K::DEFINITION, entry)
+}
+
+fn open_class<K: Construct>(opening: &mut Opening<'_>) -> Result<Arc<dyn Object>> {
+    let args = K::Args::unpack(&mut opening.args)?;
+    opening.needs = needs_of(&args);
+    let job = ConstructJob::<K> { args, sharing: opening.sharing };
+    let call: Arc<dyn Of<()>> = store::call(&K::DEFINITION.constructor, opening.caller, None, job);
+    Ok(call)
+}
+
+/// Whether a class is `Sync`, asked by generated code, which knows the class.
+pub struct Probe<C>(std::marker::PhantomData<fn() -> C>);
+
+impl<C> Probe<C> {
+    /// The question.
+    pub const NEW: Self = Self(std::marker::PhantomData);
+}
+
+/// The answer for a class that is.
+pub trait MaybeSync {
+    /// How its state becomes one that several threads may read.
+    fn sharing(&self) -> Option<crate::spec::Sharing>;
+}
+
+impl<C: Send + Sync + 'static> MaybeSync for Probe<C> {
+    fn sharing(&self) -> Option<crate::spec::Sharing> {
+        <SyncFlow as Overlap<C>>::SHARING
+    }
+}
+
+/// The answer for one that is not: found second, since it takes one more borrow.
+pub trait NotSync {
+    /// It does not.
+    fn sharing(&self) -> Option<crate::spec::Sharing> {
+        None
+    }
+}
+
+impl<C> NotSync for &Probe<C> {}
 
 /// Makes an actor; what goes wrong fails its calls.
 pub fn create_actor<K: Construct>(options: Option<Options>, args: K::Args) -> ActorHandle<K::Class> {
@@ -457,6 +575,7 @@ pub fn create_actor<K: Construct>(options: Option<Options>, args: K::Args) -> Ac
         ready,
         needs,
         options,
+        id: None,
     };
     ActorHandle::new(session::create(creation), Link::<K::Class>::CASTS)
 }

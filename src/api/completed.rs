@@ -13,6 +13,7 @@ use crate::event::WaitReason;
 use crate::runtime::{self, Waiting, Wanted};
 use crate::spec::Definition;
 use crate::store::{Listener, Object, Slot, Waiter};
+use crate::value::Value;
 
 static SIGNAL: Definition = Definition::internal("as_completed");
 
@@ -49,7 +50,7 @@ impl Listener for Shared {
 }
 
 /// Refs in order of completion; an [`Iterator`] that blocks, and a [`Stream`] that does not.
-pub struct Completed<T: Send + Sync + 'static> {
+pub struct Completed<T: Value> {
     shared: Arc<Shared>,
     refs: Vec<Option<ObjectRef<T>>>,
     left: usize,
@@ -61,7 +62,7 @@ pub struct Completed<T: Send + Sync + 'static> {
 ///
 /// Iterating blocks as [`ObjectRef::get`] does; where that is refused (on a thread that async calls
 /// share, or because the value waits for the caller) the ref that is yielded has failed with the reason.
-pub fn as_completed<T: Send + Sync + 'static>(refs: impl WaitList<T>) -> Completed<T> {
+pub fn as_completed<T: Value>(refs: impl WaitList<T>) -> Completed<T> {
     let mut completed = Completed { shared: Arc::default(), refs: Vec::new(), left: 0, waiting: None };
     for object in refs.into_refs() {
         completed.push(object);
@@ -69,7 +70,7 @@ pub fn as_completed<T: Send + Sync + 'static>(refs: impl WaitList<T>) -> Complet
     completed
 }
 
-impl<T: Send + Sync + 'static> Completed<T> {
+impl<T: Value> Completed<T> {
     /// The values themselves, as an iterator that blocks; a failure comes where the failed ref would, as
     /// [`ObjectRef::get`] would tell it.
     pub fn values(self) -> impl Iterator<Item = Result<T>>
@@ -111,7 +112,7 @@ impl<T: Send + Sync + 'static> Completed<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Iterator for Completed<T> {
+impl<T: Value> Iterator for Completed<T> {
     type Item = ObjectRef<T>;
 
     fn next(&mut self) -> Option<ObjectRef<T>> {
@@ -143,7 +144,7 @@ impl<T: Send + Sync + 'static> Iterator for Completed<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Stream for Completed<T> {
+impl<T: Value> Stream for Completed<T> {
     type Item = ObjectRef<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ObjectRef<T>>> {
@@ -164,7 +165,7 @@ impl<T: Send + Sync + 'static> Stream for Completed<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Drop for Completed<T> {
+impl<T: Value> Drop for Completed<T> {
     fn drop(&mut self) {
         let listener = Arc::as_ptr(&self.shared).cast();
         for object in self.refs.iter().flatten() {
@@ -173,7 +174,7 @@ impl<T: Send + Sync + 'static> Drop for Completed<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> std::fmt::Debug for Completed<T> {
+impl<T: Value> std::fmt::Debug for Completed<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Completed({} left)", self.left)
     }

@@ -39,8 +39,10 @@ impl RuntimeContext {
     pub fn actor<C: Class + ?Sized>(&self) -> Result<ActorHandle<C>> {
         let outside = || Error::new(ErrorKind::NotFound, "no method of an actor runs here");
         let actor = with_frame(|frame| frame.base().actor.clone()).ok_or_else(outside)?;
-        let gone = || Error::new(ErrorKind::ActorDied, "the actor has no handle left and is ending");
-        typed(actor.handle().ok_or_else(gone)?)
+        match runtime::own_handle(&actor)? {
+            Some(handle) => typed(handle),
+            None => Err(Error::new(ErrorKind::ActorDied, "the actor has no handle left and is ending")),
+        }
     }
 }
 

@@ -194,20 +194,21 @@ where
 
 impl<C: Class + ?Sized, K> Serialize for ActorHandle<C, K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let kept: Arc<dyn Any + Send + Sync> = self.inner.clone();
-        value::write_counted(self.id(), kept, serializer)
+        let handle = self.core().handle().expect("an actor with a handle is not closed");
+        let class = self.core().class().constructor.key();
+        value::write_counted((self.id(), class), Arc::new(handle), serializer)
     }
 }
 
 impl<'de, C: Class + ?Sized, K> Deserialize<'de> for ActorHandle<C, K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let id: ActorId = value::read_counted(deserializer)?;
-        find(id).map_err(serde::de::Error::custom)
+        let (id, class): (ActorId, u64) = value::read_counted(deserializer)?;
+        find(id, class).map_err(serde::de::Error::custom)
     }
 }
 
-fn find<C: Class + ?Sized, K>(id: ActorId) -> Result<ActorHandle<C, K>> {
-    match session::with_runtime(|runtime| runtime.ask(Question::Actor(id)))?? {
+fn find<C: Class + ?Sized, K>(id: ActorId, class: u64) -> Result<ActorHandle<C, K>> {
+    match session::with_runtime(|runtime| runtime.ask(Question::Actor(id, class)))?? {
         Answer::Actor(actor) => typed(actor),
         _ => unreachable!("asked for an actor"),
     }

@@ -13,7 +13,8 @@
 //! 2. **Serial.** One method of an actor runs at a time; `&self` methods overlap up to
 //!    `max_concurrency`: 1 in a sync class, 1,000 in a class with any `async fn`.
 //! 3. **Dependencies.** A call starts when every ref among its arguments is there. If one failed, the
-//!    call fails with that error and never starts. Dropping a ref cancels nothing.
+//!    call fails with that error and never starts. A ref inside of an argument, as in a list, is passed on
+//!    as it is, and not waited for. Dropping a ref cancels nothing.
 //! 4. **Blocking.** [`get`] and [`wait`] inside a task let others have its CPU; it takes the CPU back
 //!    before it goes on. On a thread that async calls share they are refused with `BlockingInAsync`.
 //! 5. **Lifetime.** An actor lives while a handle to it does, anywhere, and until what is queued has
@@ -23,8 +24,8 @@
 //!    from its constructor's arguments up to `max_restarts` times, queued calls run on the new one; when
 //!    no restart is left every further call gets `ActorDied` with the cause. Tasks are tried again after
 //!    `Err` or panic with `retry_on_error`, `max_retries` times. A failure that nobody read is logged.
-//!    With `panic = "abort"` in the profile nothing of this is possible; [`init`] warns of it.
 //!    So is a panic in the `Drop` of a value in the store, which goes no further.
+//!    With `panic = "abort"` in the profile nothing of this is possible; [`init`] warns of it.
 //! 7. **Resources** are counted, not measured. A task takes one CPU, an actor none while it lives. What
 //!    could never be had fails with `Infeasible` at once.
 //! 8. **Cancel and deadlines.** [`cancel`] and `timeout` tell the caller at once. Children are cancelled
@@ -39,6 +40,7 @@
 //!     2 s; then they are left behind. One that goes on making calls all the same is not waited for.
 
 pub(crate) mod arg;
+mod array;
 pub(crate) mod call;
 mod completed;
 mod context;
@@ -46,10 +48,12 @@ pub(crate) mod handle;
 mod object;
 mod options;
 pub(crate) mod session;
+mod slice;
 mod stream;
 mod tree;
 
 pub use arg::{Arg, IntoArg};
+pub use array::{Array, Buffer, Number, StoreStats, store_stats};
 pub use completed::{Completed, as_completed};
 pub use context::{
     Node, RuntimeContext, available_resources, cluster_resources, context, exit_actor, gpu_ids, is_cancelled,

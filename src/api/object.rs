@@ -1,6 +1,5 @@
 //! [`ObjectRef`]: a value that is there or still to come, and what one does with it.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -32,10 +31,24 @@ impl<T: Send + Sync + 'static> ObjectRef<T> {
     }
 
     /// A ref that has failed from the start.
-    pub(super) fn failed(definition: &'static Definition, error: Error) -> Self {
+    pub(super) fn failed(definition: &'static Definition, error: Error) -> Self
+    where
+        T: value::Value,
+    {
         let slot = Slot::empty(definition);
         slot.fail(error);
         Self::new(slot)
+    }
+
+    /// Writes the value, which is there, for another process.
+    pub(super) fn pack(&self, packer: &mut value::Packer) -> Result<()> {
+        self.0.pack(packer)
+    }
+
+    /// Its id, and what keeps it alive while bytes name it.
+    pub(super) fn named(&self) -> Result<(ObjectId, value::Kept)> {
+        let kept: Counted<dyn Object> = Counted::new(self.object());
+        Ok((self.id()?, Arc::new(kept)))
     }
 
     pub(super) fn slot(&self) -> &Arc<dyn Of<T>> {
@@ -135,10 +148,11 @@ fn too_late(name: &str) -> Error {
 
 impl<A, B> ObjectRef<(A, B)>
 where
-    A: Clone + Send + Sync + 'static,
-    B: Clone + Send + Sync + 'static,
+    A: value::Value + Clone,
+    B: value::Value + Clone,
 {
-    /// Two refs, one to each half, as from a call with two results. They are there when the pair is.
+    /// Two refs, one to each half, as from a call with two results. They are there when the pair is. More
+    /// than two results are pairs of pairs.
     pub fn split(self) -> (ObjectRef<A>, ObjectRef<B>) {
         let definition = self.slot().head().definition();
         let (a, b) = (Slot::empty(definition), Slot::empty(definition));
@@ -162,8 +176,8 @@ type Halves<A, B> = (ObjectRef<(A, B)>, Arc<Slot<A>>, Arc<Slot<B>>);
 
 impl<A, B> Listener for Split<A, B>
 where
-    A: Clone + Send + Sync + 'static,
-    B: Clone + Send + Sync + 'static,
+    A: value::Value + Clone,
+    B: value::Value + Clone,
 {
     fn ready(&self, _: usize, _: bool) {
         let halves = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -216,21 +230,27 @@ impl<T: Send + Sync + 'static> Hash for ObjectRef<T> {
 
 impl<T: Send + Sync + 'static> Serialize for ObjectRef<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let id = self.id().map_err(serde::ser::Error::custom)?;
-        let kept: Arc<dyn Any + Send + Sync> = Arc::new(self.clone());
+        let (id, kept) = self.named().map_err(serde::ser::Error::custom)?;
         value::write_counted(id, kept, serializer)
     }
 }
 
-impl<'de, T: Send + Sync + 'static> Deserialize<'de> for ObjectRef<T> {
+impl<'de, T: value::Value> Deserialize<'de> for ObjectRef<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let id: ObjectId = value::read_counted(deserializer)?;
         find(id).map_err(serde::de::Error::custom)
     }
 }
 
-fn find<T: Send + Sync + 'static>(id: ObjectId) -> Result<ObjectRef<T>> {
-    let answer = session::with_runtime(|runtime| runtime.ask(Question::Object(id)))??;
+/// The object whose id another process wrote.
+pub(super) fn read_ref<T: value::Value>(id: &[u8]) -> Result<ObjectRef<T>> {
+    find(value::decode(id)?)
+}
+
+pub(super) fn find<T: value::Value>(id: ObjectId) -> Result<ObjectRef<T>> {
+    static ELSEWHERE: Definition = Definition::internal("object of another process");
+    let make = || -> Arc<dyn Object> { Slot::<T>::empty(&ELSEWHERE) };
+    let answer = session::with_runtime(|runtime| runtime.ask(Question::Object(id, &make)))??;
     let Answer::Object(object) = answer else { unreachable!("asked for an object") };
     let text = || format!("{id} is not a `{}`", std::any::type_name::<T>());
     let typed = object.typed().downcast::<Arc<dyn Of<T>>>();

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::JobId;
 use crate::resource::{CPU, GPU, MEMORY, Quantity, ResourceSet};
 use crate::runtime::{self, ActorRef, Creation, Runtime};
+use crate::spec::Isolation;
 use crate::{executor, registry};
 
 /// The most threads of a session unless told otherwise; the operating system gives out near 16,000.
@@ -40,6 +41,7 @@ pub struct Config {
     shutdown_grace: Option<Duration>,
     max_threads: Option<usize>,
     queue_memory: Option<u64>,
+    isolation: Option<String>,
 }
 
 impl Config {
@@ -128,6 +130,13 @@ impl Config {
         self
     }
 
+    /// Where functions and classes run that do not say so themselves: `"thread"`, the default, or
+    /// `"process"`, as if each had `isolation = "process"`.
+    pub fn isolation(mut self, isolation: &str) -> Self {
+        self.isolation = Some(isolation.into());
+        self
+    }
+
     /// Starts the session.
     ///
     /// `AlreadyInitialized` if one runs in this process, `InvalidOption` for a setting that makes no
@@ -195,6 +204,9 @@ impl Config {
             threads_max: self.max_threads.unwrap_or(MAX_THREADS).max(1),
             queue_max: usize::try_from(queue_max).unwrap_or(usize::MAX),
             clock: Arc::new(SystemClock),
+            isolation: self.isolation.as_deref().map_or(Ok(Isolation::Thread), Isolation::of)?,
+            env: self.env.clone(),
+            log_level: self.log_level.clone().unwrap_or_else(|| "warn".into()),
         })
     }
 
@@ -210,6 +222,7 @@ impl Config {
         fill(&mut self.gateway, "GATEWAY")?;
         fill(&mut self.max_threads, "MAX_THREADS")?;
         fill(&mut self.queue_memory, "QUEUE_MEMORY")?;
+        fill(&mut self.isolation, "ISOLATION")?;
         let mut seconds = None;
         fill::<f64>(&mut seconds, "SHUTDOWN_GRACE")?;
         if let (None, Some(seconds)) = (self.shutdown_grace, seconds) {
@@ -280,6 +293,9 @@ impl Drop for Session {
 }
 
 /// Starts a session with all defaults. Errors as [`Config::init`].
+///
+/// A call that is made before any session starts one by itself, which lasts until [`shutdown`] or the end of
+/// the process.
 pub fn init() -> Result<Session> {
     Config::new().init()
 }
@@ -290,6 +306,9 @@ pub fn shutdown() {
     let session = SESSION.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(session) = session {
         session.end_after(runtime::uninstall);
+    } else if let Some(Ok(runtime)) = runtime::with_current(Arc::clone) {
+        // A worker's session is its driver's.
+        let _ = runtime.ask(runtime::Question::Shutdown);
     }
 }
 

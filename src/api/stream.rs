@@ -8,13 +8,16 @@ use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 
+use super::arg::Args;
 use super::call::complete;
 use super::object::ObjectRef;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::WaitReason;
+use crate::registry::Items;
 use crate::runtime::{self, Waiting, Wanted};
 use crate::spec::Definition;
-use crate::store::{Job, Listener, Object, Progress, Seat, Slot, Waiter};
+use crate::store::{self, Job, Listener, Object, Progress, Seat, Slot, Waiter};
+use crate::value::{Packer, Refs, Unpacker, Value};
 
 /// Items that a producer may be ahead of its consumer.
 const AHEAD_MAX: usize = 1_000;
@@ -105,20 +108,60 @@ pub struct ObjectStream<T: Send + Sync + 'static> {
 }
 
 /// Where a producer puts its items.
-pub struct Sink<T>(Arc<Shared<T>>);
+pub struct Sink<T>(Outlet<T>);
 
-impl<T: Send + 'static> Sink<T> {
+enum Outlet<T> {
+    Here(Arc<Shared<T>>),
+    /// The reader is in another process.
+    Away(Arc<dyn Items>),
+}
+
+impl<T: Value> Sink<T> {
+    /// Where items go to another process.
+    pub(super) fn away(items: Arc<dyn Items>) -> Self {
+        Self(Outlet::Away(items))
+    }
+
     /// Hands all items to the consumer, waiting while it is far behind.
     pub fn drain(&mut self, items: impl Iterator<Item = T>) -> Result<()> {
         for item in items {
-            self.0.wait_for_room()?;
-            self.0.change(|state| state.items.push_back(item));
+            match &self.0 {
+                Outlet::Here(shared) => {
+                    shared.wait_for_room()?;
+                    shared.change(|state| state.items.push_back(item));
+                }
+                Outlet::Away(reader) => {
+                    let mut packer = Packer::new(Refs::Named, store::place);
+                    packer.value(&item)?;
+                    reader.push(packer.finish())?;
+                }
+            }
         }
         Ok(())
     }
+
+    /// Hands on an item that came from another process; whoever sends minds how far ahead it is.
+    fn feed(&self, item: &mut Unpacker<'_>) -> Result<Option<Arc<dyn Object>>> {
+        let item: T = item.value()?;
+        let shared = match &self.0 {
+            Outlet::Here(shared) => shared,
+            Outlet::Away(reader) => {
+                let mut packer = Packer::new(Refs::Named, store::place);
+                packer.value(&item)?;
+                return reader.hand_on(packer.finish());
+            }
+        };
+        shared.change(|state| state.items.push_back(item));
+        let mut state = shared.lock();
+        if state.items.len() < AHEAD_MAX || state.is_abandoned {
+            return Ok(None);
+        }
+        let room = state.room.get_or_insert_with(|| Slot::empty(shared.definition)).clone();
+        Ok(Some(room))
+    }
 }
 
-impl<T: Send + Sync + 'static> ObjectStream<T> {
+impl<T: Value> ObjectStream<T> {
     pub(super) fn new(definition: &'static Definition) -> (Self, Sink<T>) {
         let state = State {
             items: VecDeque::new(),
@@ -129,7 +172,7 @@ impl<T: Send + Sync + 'static> ObjectStream<T> {
             room: None,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), definition });
-        let sink = Sink(shared.clone());
+        let sink = Sink(Outlet::Here(shared.clone()));
         (Self { definition, shared, producer: None, is_over: false, waiting: None }, sink)
     }
 
@@ -170,7 +213,7 @@ impl<T: Send + Sync + 'static> ObjectStream<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Iterator for ObjectStream<T> {
+impl<T: Value> Iterator for ObjectStream<T> {
     type Item = ObjectRef<T>;
 
     fn next(&mut self) -> Option<ObjectRef<T>> {
@@ -201,7 +244,7 @@ impl<T: Send + Sync + 'static> Iterator for ObjectStream<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Stream for ObjectStream<T> {
+impl<T: Value> Stream for ObjectStream<T> {
     type Item = ObjectRef<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ObjectRef<T>>> {
@@ -248,33 +291,31 @@ impl<T: Send + Sync + 'static> fmt::Debug for ObjectStream<T> {
 }
 
 /// The call of a producer. It runs once: what was yielded cannot be taken back.
-pub(super) struct StreamJob<T, F> {
-    sink: Sink<T>,
+pub(super) struct StreamJob<T, A, F> {
+    sink: Option<Sink<T>>,
+    args: Option<A>,
     code: F,
-    bytes: usize,
     is_exclusive: bool,
 }
 
-impl<T, F> StreamJob<T, F>
+impl<T: Value, A: Args, F> StreamJob<T, A, F>
 where
-    T: Send + Sync + 'static,
-    F: FnOnce(Seat<'_>, &mut Sink<T>) -> Result<()> + Send,
+    F: Fn(Seat<'_>, A, &mut Sink<T>) -> Result<()> + Send,
 {
-    pub(super) fn new(sink: Sink<T>, bytes: usize, is_exclusive: bool, code: F) -> Self {
-        Self { sink, code, bytes, is_exclusive }
+    pub(super) fn new(sink: Sink<T>, args: A, is_exclusive: bool, code: F) -> Self {
+        Self { sink: Some(sink), args: Some(args), code, is_exclusive }
     }
 }
 
-impl<T, F> Job for StreamJob<T, F>
+impl<T: Value, A: Args, F> Job for StreamJob<T, A, F>
 where
-    T: Send + Sync + 'static,
-    F: FnOnce(Seat<'_>, &mut Sink<T>) -> Result<()> + Send + 'static,
+    F: Fn(Seat<'_>, A, &mut Sink<T>) -> Result<()> + Send + 'static,
 {
     fn attempt(this: &mut Option<Self>, slot: &Arc<dyn Object>, seat: Seat<'_>, _: bool) -> Progress {
-        let Some(Self { mut sink, code, .. }) = this.take() else {
+        let Some(Self { sink: Some(mut sink), args: Some(args), code, .. }) = this.take() else {
             return Progress::Failed(Error::new(ErrorKind::Unsupported, "a stream cannot be produced twice"));
         };
-        complete(slot, code(seat, &mut sink))
+        complete(slot, code(seat, args, &mut sink))
     }
 
     fn is_exclusive(&self) -> bool {
@@ -282,6 +323,14 @@ where
     }
 
     fn bytes(&self) -> usize {
-        self.bytes + size_of::<Slot<()>>()
+        self.args.as_ref().map_or(0, Args::bytes) + size_of::<Slot<()>>()
+    }
+
+    fn pack(&self, packer: &mut Packer) -> Result<()> {
+        self.args.as_ref().map_or(Ok(()), |args| args.pack(packer))
+    }
+
+    fn feed(&self, item: &mut Unpacker<'_>) -> Result<Option<Arc<dyn Object>>> {
+        self.sink.as_ref().map_or(Ok(None), |sink| sink.feed(item))
     }
 }

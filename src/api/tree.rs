@@ -6,10 +6,10 @@ use super::arg::{Arg, IntoArg};
 use super::call::{complete, submit};
 use super::completed::as_completed;
 use super::object::{ObjectRef, put};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Definition, Options};
 use crate::store::{Job, Object, Progress, Seat};
-use crate::value::Value;
+use crate::value::{Packer, Value};
 
 /// Combines `items` pair by pair as a tree: n - 1 calls, of which about log2(n) stand in a row.
 ///
@@ -94,5 +94,13 @@ impl<T: Value + Clone, F: Fn(Arg<T>, Arg<T>) -> ObjectRef<T> + Send + 'static> J
 
     fn bytes(&self) -> usize {
         size_of::<Self>()
+    }
+
+    /// It holds code, which does not travel: it runs where it was made.
+    fn pack(&self, _: &mut Packer) -> Result<()> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "an unordered tree is reduced in the process that asked for it",
+        ))
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Weak};
 
+use super::away::AwayHost;
 use super::{Embedded, lock, shutdown};
 use crate::directory::Name;
 use crate::error::{Error, ErrorKind, Result};
-use crate::executor::{self, Blueprint, Desk, Inbox, SyncMailbox};
-use crate::id::ActorId;
+use crate::executor::{Blueprint, Desk, Site};
+use crate::id::{ActorId, Place};
 use crate::resource::{GPU, Quantity, ResourceSet};
 use crate::runtime::{ActorCore, ActorRef, Creation, Lease, Letter, Mailbox, Parts, Policy, Runtime};
 use crate::spec::{Isolation, Options};
@@ -24,8 +25,9 @@ pub(super) struct Start {
 
 /// Where its host will be.
 enum Seat {
-    Thread(crossbeam::channel::Receiver<Letter>),
-    Arbiter(executor::HostSeat),
+    Here(Site),
+    /// In a process of its own.
+    Away(Arc<AwayHost>),
 }
 
 impl Start {
@@ -55,9 +57,9 @@ struct Checked {
     policy: Policy,
 }
 
-fn check(options: &Options, is_async: bool) -> Result<Checked> {
+fn check(options: &Options, is_async: bool, isolation: Isolation) -> Result<Checked> {
     let default = if is_async { ASYNC_CONCURRENCY } else { 1 };
-    let isolation = options.isolation_checked()?;
+    let isolation = options.isolation_checked(isolation)?;
     options.naming()?;
     Ok(Checked {
         isolation,
@@ -73,19 +75,20 @@ fn check(options: &Options, is_async: bool) -> Result<Checked> {
 
 impl Embedded {
     pub(super) fn create_actor(&self, creation: Creation) -> ActorRef {
-        let Creation { class, class_type, mut ready, needs, options } = creation;
-        let checked = check(&options, class.is_async);
+        let Creation { class, class_type, mut ready, needs, options, id } = creation;
+        let checked = check(&options, class.is_async, self.settings.isolation);
         let isolation = checked.as_ref().map_or(Isolation::Thread, |checked| checked.isolation);
         let desk: Arc<dyn Desk> = self.this();
-        let (mailbox, seat): (Arc<dyn Mailbox>, Seat) = if class.is_async || isolation == Isolation::Shared {
-            let (mailbox, seat) = Inbox::start(&self.stage, desk);
-            (mailbox, Seat::Arbiter(seat))
+        let (mailbox, seat): (Arc<dyn Mailbox>, Seat) = if isolation == Isolation::Process {
+            let away = AwayHost::new(self.me.clone(), class, &options);
+            (away.clone(), Seat::Away(away))
         } else {
-            let (mailbox, letters) = SyncMailbox::new();
-            (Arc::new(mailbox), Seat::Thread(letters))
+            let is_shared = class.is_async || isolation == Isolation::Shared;
+            let (mailbox, site) = Site::choose(is_shared, &self.stage, desk);
+            (mailbox, Seat::Here(site))
         };
         let policy = checked.as_ref().map(|checked| checked.policy).unwrap_or_default();
-        let actor = self.enrol(|id| {
+        let actor = self.enrol(id, |id| {
             let runtime: Arc<dyn Runtime> = self.this();
             let constructor = Arc::get_mut(&mut ready).expect("nobody else knows it yet");
             constructor.head_mut().set_actor(id);
@@ -108,7 +111,7 @@ impl Embedded {
             Claim::Refused => return handle,
             Claim::Found(other) => return other,
         }
-        if !checked.request.get(GPU).is_zero() {
+        if !checked.request.get(GPU).is_zero() && checked.isolation != Isolation::Process {
             super::calls::say_of_gpus();
         }
         let blueprint = Blueprint { constructor: None, restarts: options.restarts(), lease: None };
@@ -127,12 +130,20 @@ impl Embedded {
         handle
     }
 
-    /// Gives an actor its place in the table.
-    fn enrol(&self, make: impl FnOnce(ActorId) -> ActorCore) -> Arc<ActorCore> {
+    /// Gives an actor its place in the table, under the id that a worker gave it if one did.
+    fn enrol(&self, id: Option<ActorId>, make: impl FnOnce(ActorId) -> ActorCore) -> Arc<ActorCore> {
         Arc::new_cyclic(|weak: &Weak<ActorCore>| {
             let place = self.actors.insert(weak.clone());
-            make(ActorId { owner: self.identity.worker, place })
+            if let Some(id) = id {
+                lock(&self.adopted).insert(id, place);
+            }
+            make(id.unwrap_or(ActorId { owner: self.identity.worker, place }))
         })
+    }
+
+    /// Where an actor stands in the table.
+    pub(super) fn place_of(&self, id: ActorId) -> Option<Place> {
+        if id.owner == self.identity.worker { Some(id.place) } else { lock(&self.adopted).get(&id).copied() }
     }
 
     /// Claims the name asked for.
@@ -188,16 +199,14 @@ impl Embedded {
         }
         blueprint.lease.clone_from(&lease);
         match seat {
-            Seat::Arbiter(seat) => seat.host(actor, blueprint),
-            Seat::Thread(letters) => {
-                let (host, stage) = (actor.clone(), self.stage.clone());
-                let desk: Arc<dyn Desk> = self.this();
-                let body = move || executor::host_sync(host, letters, blueprint, desk, stage);
+            Seat::Away(away) => away.begin(actor, blueprint),
+            Seat::Here(site) => {
                 let refused = {
                     let (this, actor, lease) = (self.this(), actor.clone(), lease.clone());
                     move || this.without_thread(&actor, lease, "the system gives no more threads".into())
                 };
-                if self.stage.hire(format!("mobula-{}", actor.name()), body, refused).is_none() {
+                let desk: Arc<dyn Desk> = self.this();
+                if site.host(actor.clone(), blueprint, desk, &self.stage, refused).is_none() {
                     let text = format!("all {} threads are in use", self.stage.threads().max());
                     self.without_thread(&actor, lease, text);
                 }
@@ -249,6 +258,9 @@ impl Embedded {
         lock(&self.directory).release(actor.id());
         let detached = lock(&self.detached).remove(&actor.id());
         drop(detached);
-        self.actors.remove(actor.id().place);
+        if let Some(place) = self.place_of(actor.id()) {
+            lock(&self.adopted).remove(&actor.id());
+            self.actors.remove(place);
+        }
     }
 }

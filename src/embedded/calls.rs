@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::actors::Start;
+use super::isolated::Isolated;
+use super::workforce::Kind;
 use super::{Embedded, lock, shutdown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ActorId, CallerId, Sequence};
 use crate::resource::{CPU, Quantity, ResourceSet};
 use crate::runtime::{ActorCall, ActorCore, ActorRef, Letter, Post, Task, with_frame};
 use crate::scheduler::{self, Lines};
-use crate::spec::Options;
+use crate::spec::{Isolation, Options};
 use crate::store::{Listener, Object, Waiter};
 
 /// A call in the graph of waits.
@@ -30,7 +32,7 @@ impl scheduler::Call for CallRef {
     }
 
     fn has_started(&self) -> bool {
-        self.0.head().has_started()
+        self.0.head().is_under_way()
     }
 
     fn actor(&self) -> Option<ActorId> {
@@ -114,6 +116,8 @@ impl Embedded {
             object.fail(shutdown());
             return;
         }
+        let is_away = self.settings.isolation == Isolation::Process;
+        let options = options.or_else(|| is_away.then(Options::new));
         let Some(options) = options else {
             if crate::runtime::in_call() && !self.adopt_call(&object, None) {
                 return;
@@ -142,15 +146,26 @@ impl Embedded {
     }
 
     fn task_terms(&self, options: &Options, object: &Arc<dyn Object>) -> Result<ResourceSet> {
-        options.isolation_checked()?;
+        let isolation = options.isolation_checked(self.settings.isolation)?;
         options.naming()?;
         let demand = options.demand(Quantity::ONE)?;
         self.ledger.check(&demand.resources)?;
         let retry = options.task_retry();
-        if retry.on_error {
+        let is_away = isolation == Isolation::Process && !object.head().definition().file.is_empty();
+        if retry.on_error || is_away {
             object.head().set_retry(retry);
         }
-        if !demand.resources.get(crate::resource::GPU).is_zero() {
+        if is_away {
+            let kind = Kind {
+                env: options.environment(),
+                dir: None,
+                memory_max: options.memory_max(),
+                gpus: Vec::new(),
+                limited: options.calls_max().map(|most| (object.head().definition().key(), most)),
+            };
+            let place = Isolated { host: self.me.clone(), kind, max_calls: options.calls_max() };
+            object.head().set_place(Arc::new(place));
+        } else if !demand.resources.get(crate::resource::GPU).is_zero() {
             say_of_gpus();
         }
         Ok(demand.resources)
@@ -181,7 +196,7 @@ impl Embedded {
 
     fn run_task(&self, object: Arc<dyn Object>, request: &ResourceSet) {
         let is_plain = request.get(CPU) == Quantity::ONE && request.iter().count() == 1;
-        if is_plain && self.pool_serves {
+        if is_plain && self.pool_serves && object.head().place().is_none() {
             self.push_plain(object);
         } else {
             self.ledger.run_task(self, object, request);

@@ -5,6 +5,8 @@
 //! Runtime::create ─► actors  ─(arguments there)─► ledger ─(resources granted)─► a host
 //! Runtime::call   ─► calls   ─(arguments there, its caller's turn)────────────► a mailbox
 //! timer ─► deadlines, and a word about what waits too long
+//! workforce ─► worker processes, each with a thread that reads what it says
+//!   isolated: a task in one of them     away: an actor in one of its own
 //! watch ◄─ who asks what waits in the tables and queues, and why
 //! ```
 //!
@@ -14,11 +16,15 @@
 //! actor; whatever enters a table leaves it when its call is complete.
 
 mod actors;
+mod away;
 mod calls;
 mod ending;
+mod isolated;
 mod ledger;
 mod timer;
 mod watch;
+mod worker;
+mod workforce;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,22 +32,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub(crate) use calls::CallRef;
+use isolated::Isolated;
 use ledger::Ledger;
 use timer::Timer;
+use workforce::Workforce;
 
 use crate::clock::Clock;
 use crate::directory::{Directory, Name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::WaitReason;
-use crate::executor::{Desk, Pool, Stage, Threads};
-use crate::id::{ActorId, JobId, NodeId, WorkerId};
+use crate::executor::{Courier, Desk, Pool, Stage, Threads};
+use crate::id::{ActorId, JobId, NodeId, ObjectId, Place, WorkerId};
 use crate::resource::{CPU, Quantity, ResourceSet};
 use crate::runtime::{
     ActorCall, ActorCore, ActorRef, Answer, Creation, Identity, Lease, NodeView, Pause, Question, Runtime,
     Station, Task, Waiting,
 };
 use crate::scheduler::{Lines, Waits};
-use crate::store::{Object, Table};
+use crate::spec::Isolation;
+use crate::store::{Object, Slot, Table};
+use crate::transport::Traffic;
+use crate::value::Opaque;
 
 /// What an embedded session is made of.
 pub(crate) struct Settings {
@@ -52,6 +63,12 @@ pub(crate) struct Settings {
     /// Bytes of calls that may be queued.
     pub(crate) queue_max: usize,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Where calls run that do not say so themselves.
+    pub(crate) isolation: Isolation,
+    /// What is set in the environment of worker processes.
+    pub(crate) env: Vec<(String, String)>,
+    /// What workers log where their programs have set no logger.
+    pub(crate) log_level: String,
 }
 
 /// The embedded runtime.
@@ -63,12 +80,15 @@ pub(crate) struct Embedded {
     pool: Arc<Pool>,
     ledger: Ledger,
     timer: Timer,
+    workforce: Workforce,
     waits: Mutex<Waits<CallRef>>,
     lines: Mutex<HashMap<ActorId, Lines<calls::Queued>>>,
     directory: Mutex<Directory>,
     /// Detached actors, which live without handles.
     detached: Mutex<HashMap<ActorId, ActorRef>>,
     actors: Table<ActorCore>,
+    /// Where actors stand that workers made, by the ids that those gave them.
+    adopted: Mutex<HashMap<ActorId, Place>>,
     objects: Arc<Table<dyn Object>>,
     ending: AtomicBool,
     /// Whether there is a CPU for tasks of one.
@@ -97,6 +117,7 @@ impl Embedded {
             identity: Identity { job, node: NodeId(0), worker: WorkerId(0) },
             ledger: Ledger::new(settings.total.clone()),
             timer: Timer::start(settings.clock.clone()),
+            workforce: Workforce::default(),
             stage,
             pool,
             waits: Mutex::default(),
@@ -104,6 +125,7 @@ impl Embedded {
             directory: Mutex::default(),
             detached: Mutex::default(),
             actors: Table::default(),
+            adopted: Mutex::default(),
             objects: Arc::default(),
             ending: AtomicBool::new(false),
             pool_serves: cpus >= Quantity::ONE,
@@ -122,15 +144,35 @@ impl Embedded {
         (self.stage.threads().live(), self.actors.len(), self.objects.len())
     }
 
+    /// What went over the sockets to workers.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.workforce.traffic()
+    }
+
     /// The most threads there were at once.
     pub(crate) fn threads_peak(&self) -> usize {
         self.stage.threads().peak()
     }
 
     fn find_actor(&self, id: ActorId) -> Result<ActorRef> {
-        let found = self.actors.get(id.place).and_then(|actor| actor.upgrade());
+        let found = self.place_of(id).and_then(|place| self.actors.get(place)?.upgrade());
         let found = found.and_then(|actor| actor.handle());
         found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no {id}")))
+    }
+
+    /// An object by its id, or by that which a worker gave it.
+    fn find_object(&self, id: ObjectId, make: &dyn Fn() -> Arc<dyn Object>) -> Result<Arc<dyn Object>> {
+        let lost = || Error::new(ErrorKind::ObjectLost, format!("{id} is gone"));
+        if id.owner == self.identity.worker {
+            return self.objects.get(id.place).and_then(|object| object.upgrade()).ok_or_else(lost);
+        }
+        let found = workforce::named_object(id).ok_or_else(lost)?;
+        if !found.object().as_any().is::<Slot<Opaque>>() {
+            return Ok(found.object().clone());
+        }
+        let typed = make();
+        workforce::typed_of(found, &typed);
+        Ok(typed)
     }
 
     fn find_named(&self, name: &str, namespace: Option<&str>) -> Result<ActorRef> {
@@ -202,17 +244,20 @@ impl Runtime for Embedded {
 
     fn ask(&self, question: Question<'_>) -> Result<Answer> {
         match question {
+            Question::Shutdown => {
+                self.end_after(crate::runtime::uninstall);
+                Ok(Answer::Done)
+            }
             Question::Kill(actor) => {
                 self.kill(actor);
                 Ok(Answer::Done)
             }
             Question::Named(name, namespace) => Ok(Answer::Actor(self.find_named(name, namespace)?)),
-            Question::Actor(id) => Ok(Answer::Actor(self.find_actor(id)?)),
-            Question::Object(id) => {
-                let found = self.objects.get(id.place).and_then(|object| object.upgrade());
-                let lost = || Error::new(ErrorKind::ObjectLost, format!("{id} is gone"));
-                Ok(Answer::Object(found.ok_or_else(lost)?))
+            Question::Actor(id, _) => {
+                let named = workforce::named_actor(id);
+                Ok(Answer::Actor(named.map_or_else(|| self.find_actor(id), Ok)?))
             }
+            Question::Object(id, make) => Ok(Answer::Object(self.find_object(id, make)?)),
             Question::Identify(object) => {
                 let this = Arc::downgrade(object);
                 Ok(Answer::Id(object.head().id(&this, self.identity.worker, &self.objects)))
@@ -295,6 +340,11 @@ impl Desk for Embedded {
 
     fn place(&self) -> (NodeId, WorkerId) {
         (self.identity.node, self.identity.worker)
+    }
+
+    fn courier(&self, task: &Arc<dyn Object>) -> Option<Arc<dyn Courier>> {
+        let place = task.head().place()?.downcast::<Isolated>().ok()?;
+        Some(place)
     }
 }
 

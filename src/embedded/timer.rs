@@ -16,7 +16,13 @@ const LOOK: Duration = Duration::from_millis(500);
 
 struct Alarm {
     at: Instant,
-    object: Weak<dyn Object>,
+    then: Then,
+}
+
+/// What is done when the time has come.
+enum Then {
+    Expire(Weak<dyn Object>),
+    Do(Box<dyn FnOnce() + Send>),
 }
 
 impl PartialEq for Alarm {
@@ -79,17 +85,26 @@ impl Timer {
         let mut state = lock(&self.shared.state);
         let is_next = state.alarms.peek().is_none_or(|Reverse(next)| at < next.at);
         if state.alarms.len() >= state.alarms_max.max(1024) {
-            let waits = |alarm: &Reverse<Alarm>| {
-                alarm.0.object.upgrade().is_some_and(|object| !object.head().is_complete())
+            let waits = |alarm: &Reverse<Alarm>| match &alarm.0.then {
+                Then::Expire(object) => object.upgrade().is_some_and(|object| !object.head().is_complete()),
+                Then::Do(_) => true,
             };
             state.alarms.retain(waits);
             state.alarms_max = state.alarms.len() * 2;
         }
-        state.alarms.push(Reverse(Alarm { at, object: Arc::downgrade(object) }));
+        state.alarms.push(Reverse(Alarm { at, then: Then::Expire(Arc::downgrade(object)) }));
         drop(state);
         if is_next {
             self.shared.changed.notify_one();
         }
+    }
+
+    /// Does something short at a time; never, if the session ends before.
+    pub(super) fn at(&self, at: Instant, then: impl FnOnce() + Send + 'static) {
+        let mut state = lock(&self.shared.state);
+        state.alarms.push(Reverse(Alarm { at, then: Then::Do(Box::new(then)) }));
+        drop(state);
+        self.shared.changed.notify_one();
     }
 
     pub(super) fn stop(&self) {
@@ -109,17 +124,21 @@ fn serve(shared: &Shared, clock: &dyn Clock, host: &Weak<Embedded>) {
         let now = clock.now();
         let mut due = Vec::new();
         while state.alarms.peek().is_some_and(|Reverse(alarm)| alarm.at <= now) {
-            due.extend(state.alarms.pop().and_then(|Reverse(alarm)| alarm.object.upgrade()));
+            due.extend(state.alarms.pop().map(|Reverse(alarm)| alarm.then));
         }
         if !due.is_empty() || look <= now {
             drop(state);
-            for object in due {
-                expire(&object);
+            for then in due {
+                match then {
+                    Then::Expire(object) => object.upgrade().iter().for_each(expire),
+                    Then::Do(then) => then(),
+                }
             }
             if look <= now {
                 let Some(host) = host.upgrade() else { return };
                 host.ledger.speak_of_long_waits(now);
                 host.ledger.sweep(&host);
+                host.workforce.sweep(now);
                 look = now + LOOK;
             }
             state = lock(&shared.state);

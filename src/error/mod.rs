@@ -12,13 +12,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::id::NodeId;
 
 /// A result whose error is a Mobula [`Error`] unless it says otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The function or method returned `Err`; the actor lives on. Mend the cause or the arguments.
@@ -83,6 +85,13 @@ pub enum ErrorKind {
     Shutdown,
 }
 
+impl ErrorKind {
+    /// Whether the call was lost with its process, and may be tried in another.
+    pub(crate) fn is_of_process(self) -> bool {
+        matches!(self, Self::WorkerCrashed | Self::NodeDied | Self::OutOfMemory)
+    }
+}
+
 /// Why a call or a wait failed.
 ///
 /// Cheap to clone: all who depend on a failed call share one.
@@ -100,7 +109,7 @@ struct Inner {
 }
 
 /// Where a failure happened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Origin {
     function: Box<str>,
     node: NodeId,
@@ -241,6 +250,43 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.cause().map(|cause| cause as _)
+    }
+}
+
+/// One error of a chain as it travels: flat, so that a long chain is no deep nesting.
+#[derive(Serialize, Deserialize)]
+struct Level {
+    kind: ErrorKind,
+    message: Box<str>,
+    origin: Option<Origin>,
+    location: Option<Box<str>>,
+    passed_on_by: Vec<Box<str>>,
+}
+
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let chain = std::iter::successors(Some(self), |error| error.cause()).take(CHAIN_MAX);
+        let level = |error: &Error| Level {
+            kind: error.0.kind,
+            message: error.0.message.clone(),
+            origin: error.0.origin.clone(),
+            location: error.0.location.clone(),
+            passed_on_by: error.passed_on_by().map(Into::into).collect(),
+        };
+        serializer.collect_seq(chain.map(level))
+    }
+}
+
+impl<'de> Deserialize<'de> for Error {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let levels: Vec<Level> = Vec::deserialize(deserializer)?;
+        let chain = levels.into_iter().rev().fold(None, |cause, level| {
+            let Level { kind, message, origin, location, passed_on_by } = level;
+            let inner = Inner { kind, message, origin, location, cause, waiters: None };
+            let error = Self(Arc::new(inner));
+            Some(passed_on_by.iter().fold(error, |error, function| error.passed_on(function)))
+        });
+        chain.ok_or_else(|| serde::de::Error::custom("an error without a word"))
     }
 }
 

@@ -222,6 +222,13 @@ struct Active {
     future: Option<LocalFuture<'static, Progress>>,
 }
 
+impl Active {
+    /// Which attempt it is, those in processes that are gone included.
+    fn number(&self) -> u32 {
+        self.attempt + self.call.before()
+    }
+}
+
 /// The state as it is lent to calls.
 type State = RefCell<Box<dyn Any + Send>>;
 
@@ -327,7 +334,10 @@ impl Host {
                     return Ok(());
                 }
                 (Outcome::Panicked(error), _) if last => return Err(error.at(name, node, number)),
-                (Outcome::Panicked(_), _) => self.restarts.set(self.restarts.get() - 1),
+                (Outcome::Panicked(_), _) => {
+                    self.restarts.set(self.restarts.get() - 1);
+                    self.desk.rebuilt(&self.actor);
+                }
                 (Outcome::Failed(error), _) => return Err(error.at(name, node, number)),
                 (Outcome::Done | Outcome::Pending(_), _) => {
                     unreachable!("a constructor is sync and leaves a state")
@@ -404,6 +414,7 @@ impl Host {
 
     fn start(self: &Rc<Self>, object: Arc<dyn Object>) {
         let Some(call) = start(object.clone()) else { return };
+        self.desk.begun(&object);
         let retry = call.retry().or(self.actor.policy().retry).unwrap_or(ONCE);
         let is_exclusive = object.head().is_exclusive();
         self.actor.running().lock().push(object.clone());
@@ -436,7 +447,7 @@ impl Host {
         };
         let last = call.attempt > call.retry.retries;
         let object = call.object.clone();
-        let outcome = self.within(&object, call.attempt, || {
+        let outcome = self.within(&object, call.number(), || {
             let outcome = attempt::once(&mut call.call, Seat::Local(&state), last);
             let Outcome::Pending(mut future) = outcome else { return outcome };
             match attempt::poll(&mut future, &mut TaskContext::from_waker(Waker::noop())) {
@@ -484,14 +495,14 @@ impl Host {
             }
             Outcome::Failed(error) => {
                 let (node, _) = self.desk.place();
-                let error = error.at(name, node, call.attempt);
+                let error = error.at(name, node, call.number());
                 self.vacate(&call);
                 attempt::put_away(&mut call.call);
                 call.object.fail(error);
             }
             Outcome::Panicked(error) => {
                 let (node, _) = self.desk.place();
-                let error = error.at(name, node, call.attempt);
+                let error = error.at(name, node, call.number());
                 return self.crash(call, error, is_over);
             }
             Outcome::Done | Outcome::Pending(_) => {
@@ -514,7 +525,7 @@ impl Host {
         let overlapping = std::mem::take(&mut *self.active.borrow_mut());
         for mut other in overlapping.into_iter().flatten() {
             let future = other.future.take();
-            self.within(&other.object, other.attempt, || {
+            self.within(&other.object, other.number(), || {
                 attempt::drop_guarded(other.object.head().definition().name, future);
             });
             other.object.cancel(&Error::new(ErrorKind::ActorDied, text).caused_by(error.clone()));
@@ -551,6 +562,7 @@ impl Host {
             return Err(crash.clone());
         }
         self.restarts.set(self.restarts.get() - 1);
+        self.desk.rebuilt(&self.actor);
         self.construct()
     }
 
@@ -573,7 +585,7 @@ impl Host {
         let active = std::mem::take(&mut *self.active.borrow_mut());
         for mut call in active.into_iter().flatten() {
             let future = call.future.take();
-            self.within(&call.object, call.attempt, || attempt::drop_guarded("a cancelled call", future));
+            self.within(&call.object, call.number(), || attempt::drop_guarded("a cancelled call", future));
             call.object.cancel(&obituary);
             attempt::put_away(&mut call.call);
         }
@@ -625,7 +637,7 @@ impl Future for Running {
         let host = self.host.clone();
         if call.object.head().is_complete() {
             let future = call.future.take();
-            host.within(&self.object, call.attempt, || attempt::drop_guarded("a cancelled call", future));
+            host.within(&self.object, call.number(), || attempt::drop_guarded("a cancelled call", future));
             host.finish(call, Outcome::Done);
             return Poll::Ready(());
         }
@@ -634,7 +646,7 @@ impl Future for Running {
             self.listening = self.object.head().listen(waiter).is_none();
         }
         let Some(mut future) = call.future.take() else { return Poll::Ready(()) };
-        match host.within(&self.object, call.attempt, || attempt::poll(&mut future, cx)) {
+        match host.within(&self.object, call.number(), || attempt::poll(&mut future, cx)) {
             Poll::Pending => {
                 call.future = Some(future);
                 if let Some(place) = host.active.borrow_mut().get_mut(self.key) {

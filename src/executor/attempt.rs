@@ -7,7 +7,8 @@ use std::sync::Once;
 use std::task::{Context, Poll};
 
 use crate::error::{Error, ErrorKind};
-use crate::store::{LocalFuture, Progress, Seat, Started};
+use crate::store::{self, LocalFuture, Progress, Seat, Started};
+use crate::value::{Encoded, Packer, Refs};
 
 /// How an attempt ended.
 pub(crate) enum Outcome {
@@ -61,6 +62,23 @@ pub(crate) fn guard<R>(f: impl FnOnce() -> R) -> Result<R, Error> {
             Some(place) => error.located(place),
             None => error,
         }
+    })
+}
+
+/// As [`guard`], of what can fail by itself.
+pub(crate) fn caught<R>(f: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+    guard(f).and_then(|result| result)
+}
+
+/// Writes values for another process, by users' code.
+pub(crate) fn packed(
+    refs: Refs,
+    write: impl FnOnce(&mut Packer) -> Result<(), Error>,
+) -> Result<Encoded, Error> {
+    caught(|| {
+        let mut packer = Packer::new(refs, store::place);
+        write(&mut packer)?;
+        Ok(packer.finish())
     })
 }
 

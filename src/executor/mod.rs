@@ -29,16 +29,17 @@ mod threads;
 
 use std::sync::Arc;
 
-pub(crate) use async_host::{HostSeat, Inbox};
-pub(crate) use attempt::install_hook;
-pub(crate) use pool::Pool;
+use async_host::{HostSeat, Inbox};
+pub(crate) use attempt::{Outcome, caught, guard, install_hook, packed, put_away};
+pub(crate) use pool::{Pool, run_alone};
 pub(crate) use stage::Stage;
-pub(crate) use sync_host::{SyncMailbox, host as host_sync};
 pub(crate) use threads::Threads;
 
+use sync_host::SyncMailbox;
+
 use crate::id::{NodeId, WorkerId};
-use crate::runtime::{ActorCore, Lease};
-use crate::store::Started;
+use crate::runtime::{ActorCore, Lease, Letter, Mailbox};
+use crate::store::{Object, Started};
 
 /// Whom hosts and pool members ask and tell.
 pub(crate) trait Desk: Send + Sync {
@@ -54,6 +55,62 @@ pub(crate) trait Desk: Send + Sync {
     fn actor_ended(&self, actor: &Arc<ActorCore>);
     /// Where this is.
     fn place(&self) -> (NodeId, WorkerId);
+    /// Who runs a task that is not to run on a thread here.
+    fn courier(&self, task: &Arc<dyn Object>) -> Option<Arc<dyn Courier>>;
+    /// A call to an actor is about to run.
+    fn begun(&self, _call: &Arc<dyn Object>) {}
+    /// An actor is about to be built anew after a crash.
+    fn rebuilt(&self, _actor: &Arc<ActorCore>) {}
+}
+
+/// Runs tasks elsewhere, on the time of the thread that asks it to.
+pub(crate) trait Courier: Send + Sync {
+    /// Runs an attempt, and returns when it has. The value is left in the object.
+    fn attempt(&self, call: &mut Started, number: u32) -> Outcome;
+}
+
+/// Where an actor's host will be.
+pub(crate) enum Site {
+    /// On a thread of its own.
+    Thread(crossbeam::channel::Receiver<Letter>),
+    /// On a shared arbiter.
+    Arbiter(HostSeat),
+}
+
+impl Site {
+    /// A mailbox, and where who reads it will be.
+    pub(crate) fn choose(is_shared: bool, stage: &Stage, desk: Arc<dyn Desk>) -> (Arc<dyn Mailbox>, Self) {
+        if is_shared {
+            let (mailbox, seat) = Inbox::start(stage, desk);
+            return (mailbox, Self::Arbiter(seat));
+        }
+        let (mailbox, letters) = SyncMailbox::new();
+        (Arc::new(mailbox), Self::Thread(letters))
+    }
+
+    /// Hosts an actor there. `None`, and nothing done, if there may be no more threads; if the system
+    /// refuses one, `refused` is done.
+    pub(crate) fn host(
+        self,
+        actor: Arc<ActorCore>,
+        blueprint: Blueprint,
+        desk: Arc<dyn Desk>,
+        stage: &Arc<Stage>,
+        refused: impl FnOnce() + Send + 'static,
+    ) -> Option<()> {
+        match self {
+            Self::Arbiter(seat) => {
+                seat.host(actor, blueprint);
+                Some(())
+            }
+            Self::Thread(letters) => {
+                let name = format!("mobula-{}", actor.name());
+                let own = stage.clone();
+                let body = move || sync_host::host(actor, letters, blueprint, desk, own);
+                stage.hire(name, body, refused)
+            }
+        }
+    }
 }
 
 /// What a host needs to build its actor, and to build it again.

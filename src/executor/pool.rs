@@ -21,7 +21,7 @@ use crossbeam::queue::SegQueue;
 use crossbeam::sync::{Parker, Unparker};
 
 use super::attempt::{self, Outcome};
-use super::{Desk, Stage};
+use super::{Courier, Desk, Stage};
 use crate::error::{Error, ErrorKind};
 use crate::resource::ResourceSet;
 use crate::runtime::{self, Base, Frame, Lease, Running, Station};
@@ -291,7 +291,7 @@ impl Pool {
         INLINE_DEPTH.set(depth + 1);
         let base = runtime::with_frame(|frame| frame.base().clone());
         let outer = runtime::swap(Frame::new(base));
-        run(self, call, || {});
+        run(self, call, None, || {});
         runtime::swap(outer);
         INLINE_DEPTH.set(depth);
         true
@@ -364,7 +364,8 @@ impl Member {
         }
         let outer = runtime::swap(Frame::new(self.base(lease)));
         if let Some(call) = start(object) {
-            run(&self.pool, call, || self.pool.desk().give_back(lease));
+            let courier = self.pool.desk().courier(call.object());
+            run(&self.pool, call, courier.as_deref(), || self.pool.desk().give_back(lease));
         }
         runtime::swap(outer);
         self.pool.desk().give_back(lease);
@@ -374,7 +375,7 @@ impl Member {
 
     fn run_fast(&self, object: Arc<dyn Object>) {
         if let Some(call) = start(object) {
-            run(&self.pool, call, || {});
+            run(&self.pool, call, None, || {});
         }
         if self.pool.desk().wants_cpu() {
             self.give_back();
@@ -468,25 +469,29 @@ impl Member {
 /// Retries of a task on threads that nothing was said of: a thread is never lost.
 const NEVER: Retry = Retry { retries: 0, on_error: false };
 
-/// Runs a task to its end, with all its attempts; `returned` before anybody learns of it.
-fn run(pool: &Pool, mut call: Started, returned: impl FnOnce()) {
+/// Runs a task to its end, with all its attempts, here or by a courier; `returned` before anybody learns
+/// of it.
+fn run(pool: &Pool, mut call: Started, courier: Option<&dyn Courier>, returned: impl FnOnce()) {
     let retry = call.retry().unwrap_or(NEVER);
     for number in 1.. {
-        let last = !retry.on_error || number > retry.retries;
-        runtime::enter(call.object().clone(), number);
-        let outcome = match attempt::once(&mut call, Seat::Free, last) {
-            Outcome::Pending(future) => block_on(call.object(), future),
-            outcome => outcome,
+        let is_spent = number > retry.retries;
+        let last = courier.is_none() && (!retry.on_error || is_spent);
+        runtime::enter(call.object().clone(), number + call.before());
+        let outcome = match courier {
+            Some(courier) => courier.attempt(&mut call, number),
+            None => match attempt::once(&mut call, Seat::Free, last) {
+                Outcome::Pending(future) => block_on(call.object(), future),
+                outcome => outcome,
+            },
         };
         runtime::leave();
-        if let (Outcome::Failed(error) | Outcome::Panicked(error), is_over) =
-            (outcome, last || call.object().head().is_complete())
-        {
-            if !is_over {
+        if let Outcome::Failed(error) | Outcome::Panicked(error) = outcome {
+            let is_lost = error.kind().is_of_process();
+            if !is_spent && (retry.on_error || is_lost) && !call.object().head().is_complete() {
                 continue;
             }
             let (node, _) = pool.desk().place();
-            let error = error.at(call.object().head().definition().name, node, number);
+            let error = error.at(call.object().head().definition().name, node, number + call.before());
             attempt::put_away(&mut call);
             returned();
             call.object().fail(error);
@@ -494,6 +499,23 @@ fn run(pool: &Pool, mut call: Started, returned: impl FnOnce()) {
         }
         returned();
         return attempt::finish(call, last);
+    }
+}
+
+/// Runs a task on this thread, which it has to itself.
+pub(crate) fn run_alone(mut call: Started) {
+    runtime::enter(call.object().clone(), 1);
+    let outcome = match attempt::once(&mut call, Seat::Free, true) {
+        Outcome::Pending(future) => block_on(call.object(), future),
+        outcome => outcome,
+    };
+    runtime::leave();
+    match outcome {
+        Outcome::Failed(error) | Outcome::Panicked(error) => {
+            attempt::put_away(&mut call);
+            call.object().fail(error);
+        }
+        Outcome::Done | Outcome::Pending(_) => attempt::finish(call, true),
     }
 }
 

@@ -152,7 +152,10 @@ impl Host {
                     return Ok(());
                 }
                 (Outcome::Panicked(error), _) if last => return Err(error.at(name, node, number)),
-                (Outcome::Panicked(_), _) => self.blueprint.restarts -= 1,
+                (Outcome::Panicked(_), _) => {
+                    self.blueprint.restarts -= 1;
+                    self.desk.rebuilt(&self.actor);
+                }
                 (Outcome::Failed(error), _) => return Err(error.at(name, node, number)),
                 (Outcome::Done | Outcome::Pending(_), _) => {
                     unreachable!("a constructor is sync and leaves a state")
@@ -174,6 +177,7 @@ impl Host {
             return Err(death);
         }
         let Some(mut call) = start(object.clone()) else { return Ok(()) };
+        self.desk.begun(&object);
         let retry = call.retry().or(self.actor.policy().retry).unwrap_or(ONCE);
         if overlaps && let Some(State::Shared(state)) = &self.state {
             self.crew.run(Piece { state: state.clone(), call, retry, attempt: 1 });
@@ -181,7 +185,7 @@ impl Host {
         }
         for number in 1.. {
             let last = number > retry.retries;
-            runtime::enter(object.clone(), number);
+            runtime::enter(object.clone(), number + call.before());
             let outcome = self.attempt(&mut call, last);
             runtime::leave();
             let is_over = last || object.head().is_complete();
@@ -219,7 +223,7 @@ impl Host {
 
     /// Fails a call, its arguments put away first.
     fn fail(&self, call: &mut Started, error: Error, number: u32) -> Error {
-        let error = self.placed(call.object(), error, number);
+        let error = self.placed(call.object(), error, number + call.before());
         attempt::put_away(call);
         call.object().fail(error.clone());
         error
@@ -252,6 +256,7 @@ impl Host {
             Err(cause)
         } else {
             self.blueprint.restarts -= 1;
+            self.desk.rebuilt(&self.actor);
             tracing::debug!(target: "mobula", "actor `{}` restarts after: {cause}", self.actor.name());
             self.construct()
         };
@@ -514,7 +519,7 @@ impl Hand {
         let state = shared.read().unwrap_or_else(PoisonError::into_inner);
         for number in attempt.. {
             let last = number > retry.retries;
-            runtime::enter(object.clone(), number);
+            runtime::enter(object.clone(), number + call.before());
             let outcome = attempt::once(&mut call, Seat::Shared(&**state), last);
             runtime::leave();
             let is_over = last || object.head().is_complete();
@@ -526,13 +531,13 @@ impl Hand {
                     return None;
                 }
                 Outcome::Failed(_) if retry.on_error && !is_over => continue,
-                Outcome::Failed(error) => (error.at(name, node, number), false),
+                Outcome::Failed(error) => (error.at(name, node, number + call.before()), false),
                 Outcome::Panicked(error) if !is_over => {
                     drop(state);
                     let piece = Piece { state: shared.clone(), call, retry, attempt: number + 1 };
                     return Some((error.at(name, node, number), Some(piece)));
                 }
-                Outcome::Panicked(error) => (error.at(name, node, number), true),
+                Outcome::Panicked(error) => (error.at(name, node, number + call.before()), true),
             };
             drop(state);
             attempt::put_away(&mut call);

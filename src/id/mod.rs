@@ -86,6 +86,23 @@ pub enum CallerId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Sequence(pub(crate) u64);
 
+/// A piece of memory that one process writes and others can map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct SegmentId {
+    /// Who writes it.
+    pub(crate) worker: WorkerId,
+    /// Never used twice by one worker.
+    pub(crate) index: u32,
+}
+
+/// Bytes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Extent {
+    pub(crate) segment: SegmentId,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+}
+
 macro_rules! show {
     ($($name:ident => $format:literal, $($field:tt).+ $(, $more:tt.$most:tt)*;)*) => {
         $(impl fmt::Display for $name {

@@ -1,6 +1,6 @@
 //! An actor as everyone but its host sees it: where to post calls, who counts on it, how it died.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -38,6 +38,10 @@ pub(crate) trait Mailbox: Send + Sync {
     fn len(&self) -> usize;
     /// Takes out all calls that wait, once the host has gone or may not run them.
     fn drain(&self) -> Vec<Arc<dyn Object>>;
+    /// Keeps what keeps the actor alive in another process, while `hold` makes a handle here.
+    fn keep(&self, _keeper: Box<dyn Any + Send>, hold: &mut dyn FnMut()) {
+        hold();
+    }
 }
 
 /// The part of an actor that its handles share with its host.
@@ -116,6 +120,10 @@ impl ActorCore {
 
     pub(crate) fn id(&self) -> ActorId {
         self.id
+    }
+
+    pub(crate) fn class(&self) -> &'static ClassDefinition {
+        self.class
     }
 
     pub(crate) fn class_type(&self) -> TypeId {
@@ -237,6 +245,13 @@ impl ActorCore {
         let more = |count| (count < CLOSED).then_some(count + 1);
         self.handles.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
         Some(ActorRef(self.clone()))
+    }
+
+    /// As [`handle`](Self::handle), of an actor that `keeper` keeps alive in another process.
+    pub(crate) fn handle_kept(self: &Arc<Self>, keeper: Box<dyn Any + Send>) -> Option<ActorRef> {
+        let mut handle = None;
+        self.mailbox.keep(keeper, &mut || handle = self.handle());
+        handle
     }
 
     /// Ends the actor once the running method has returned.

@@ -91,6 +91,11 @@ impl Frame {
         Self { base, ..Self::default() }
     }
 
+    /// A frame in which things are done in the name of a call that runs elsewhere.
+    pub(crate) fn standing_in(base: Rc<Base>, call: Arc<dyn Object>) -> Self {
+        Self { base, call: Some(call), ..Self::default() }
+    }
+
     pub(crate) fn base(&self) -> &Rc<Base> {
         &self.base
     }

@@ -56,6 +56,8 @@ pub(crate) struct Creation {
     pub(crate) ready: Arc<dyn Object>,
     pub(crate) needs: Vec<Arc<dyn Object>>,
     pub(crate) options: Options,
+    /// The id that a worker gave it, if it is made for one.
+    pub(crate) id: Option<crate::id::ActorId>,
 }
 
 /// A wait inside a call: what for, and of how many at least.
@@ -70,14 +72,16 @@ pub(crate) struct Pause<'a> {
 
 /// Something asked of the runtime that is no call.
 pub(crate) enum Question<'a> {
+    /// Ends the session, where it is another process's.
+    Shutdown,
     /// Ends an actor for good.
     Kill(&'a Arc<ActorCore>),
     /// Finds an actor by name, and namespace if not the session's own.
     Named(&'a str, Option<&'a str>),
-    /// Finds an actor by id.
-    Actor(crate::id::ActorId),
-    /// Finds an object by id.
-    Object(crate::id::ObjectId),
+    /// Finds an actor by id, with the key of its class.
+    Actor(crate::id::ActorId, u64),
+    /// Finds an object by id; one of another process is made here, empty, when it is first heard of.
+    Object(crate::id::ObjectId, &'a dyn Fn() -> Arc<dyn Object>),
     /// Makes the id of an object.
     Identify(&'a Arc<dyn Object>),
     /// The nodes, with all and free resources.
@@ -332,6 +336,18 @@ pub(crate) fn back_pressure(runtime: &Arc<dyn Runtime>, to_actor: bool) -> Resul
         Meter::wait(Duration::from_millis(10));
     }
     Ok(())
+}
+
+/// A handle to the actor whose method runs on this thread: where it is hosted for another process, one that
+/// counts there; `None` once it ends.
+pub(crate) fn own_handle(actor: &Arc<ActorCore>) -> Result<Option<ActorRef>> {
+    let question = |runtime: &Arc<dyn Runtime>| {
+        runtime.ask(Question::Actor(actor.id(), actor.class().constructor.key()))
+    };
+    match with_current(question).unwrap_or_else(|| Err(ended()))? {
+        Ok(Answer::Actor(handle)) => Ok(Some(handle)),
+        _ => Ok(None),
+    }
 }
 
 /// The caller of a call made on this thread now, with or without a session.

@@ -48,6 +48,13 @@ pub(crate) enum Verdict {
     Infeasible,
 }
 
+impl Grant {
+    /// What a worker holds by the word of its parent, whose books have it.
+    pub(crate) fn of(resources: ResourceSet, gpus: Vec<(u32, Quantity)>) -> Self {
+        Self { resources, gpus, ..Self::default() }
+    }
+}
+
 /// A waiting demand got what it asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Granted {

@@ -48,6 +48,17 @@ impl Definition {
         }
     }
 
+    /// The identity as one number, the same in every process of one executable: FNV-1a, 64 bits.
+    pub fn key(&self) -> u64 {
+        const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0100_0000_01b3;
+        let (path, line, column, signature) = self.identity();
+        let numbers = [u64::from(line), u64::from(column), signature];
+        let name = path.bytes().chain(self.name.bytes());
+        let bytes = name.chain(numbers.into_iter().flat_map(u64::to_le_bytes));
+        bytes.fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+    }
+
     /// What tells functions apart: path, line, column and signature.
     pub fn identity(&self) -> (&'static str, u32, u32, u64) {
         ((self.path)(), self.line, self.column, self.signature)

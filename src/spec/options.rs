@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::resource::{CPU, GPU, MEMORY, Quantity, ResourceSet};
 
@@ -18,8 +20,23 @@ pub enum Isolation {
     Process,
 }
 
+impl Isolation {
+    /// `"thread"`, `"shared"` or `"process"`; `InvalidOption` for anything else.
+    pub fn of(name: &str) -> Result<Self> {
+        match name {
+            "thread" => Ok(Self::Thread),
+            "shared" => Ok(Self::Shared),
+            "process" => Ok(Self::Process),
+            other => {
+                let text = format!("isolation = {other:?}: it is \"thread\", \"shared\" or \"process\"");
+                Err(Error::new(ErrorKind::InvalidOption, text))
+            }
+        }
+    }
+}
+
 /// Which node should run it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Placement {
     /// Wherever there is room.
@@ -46,7 +63,7 @@ impl From<&str> for Placement {
 }
 
 /// How often a call may be tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
     /// Attempts beyond the first.
     pub retries: u32,
@@ -65,7 +82,7 @@ pub struct Demand {
 const MAX_RETRIES: u32 = 3;
 
 /// Options of a call or an actor, as typed; checked when the call is made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Options {
     num_cpus: Option<f64>,
     num_gpus: Option<f64>,
@@ -86,6 +103,8 @@ pub struct Options {
     get_if_exists: bool,
     env: Vec<(Box<str>, Box<str>)>,
     placement: Placement,
+    /// Code, which another process has at another place: it is found again by the class.
+    #[serde(skip)]
     sharing: Option<Sharing>,
 }
 
@@ -227,36 +246,44 @@ impl Options {
         Ok(Demand { resources })
     }
 
-    /// Where it runs, checked against what threads can do.
-    pub fn isolation_checked(&self) -> Result<Isolation> {
-        let isolation = match self.isolation.as_deref() {
-            None | Some("thread") => Isolation::Thread,
-            Some("shared") => Isolation::Shared,
-            Some("process") => Isolation::Process,
-            Some(other) => {
-                let text = format!("isolation = {other:?}: it is \"thread\", \"shared\" or \"process\"");
-                return Err(Error::new(ErrorKind::InvalidOption, text));
-            }
-        };
+    /// Where it runs; `otherwise` is what stands where nothing was said.
+    pub fn isolation_checked(&self, otherwise: Isolation) -> Result<Isolation> {
+        let said = self.isolation.as_deref().map(Isolation::of).transpose()?;
+        let implied = self.max_calls.map(|_| Isolation::Process);
+        let isolation = said.or(implied).unwrap_or(otherwise);
         let unsupported = |text: &str| Err(Error::new(ErrorKind::Unsupported, text));
         match self.max_calls {
             Some(0) => {
                 return Err(Error::new(ErrorKind::InvalidOption, "max_calls = 0: it is at least 1"));
             }
-            Some(_) => return unsupported("max_calls needs worker processes, which this build lacks"),
-            None => {}
-        }
-        if isolation == Isolation::Process {
-            return unsupported("isolation = \"process\" needs worker processes, which this build lacks");
+            Some(_) if isolation != Isolation::Process => {
+                return unsupported("max_calls needs a process of its own: threads are not replaced");
+            }
+            _ => {}
         }
         if let Placement::Unknown(name) = &self.placement {
             let text = format!("placement = {name:?}: it is \"any\", \"spread\" or \"pack\"");
             return Err(Error::new(ErrorKind::InvalidOption, text));
         }
-        if !self.env.is_empty() {
+        if !self.env.is_empty() && isolation != Isolation::Process {
             return unsupported("env needs a process of its own: threads share one environment");
         }
         Ok(isolation)
+    }
+
+    /// What is set in the environment of its process.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        self.env.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    }
+
+    /// After how many calls its process is replaced.
+    pub fn calls_max(&self) -> Option<u32> {
+        self.max_calls
+    }
+
+    /// The most memory that its process may use, in bytes.
+    pub fn memory_max(&self) -> Option<u64> {
+        self.memory
     }
 
     /// How often a task is tried.
@@ -363,8 +390,8 @@ mod tests {
         assert_eq!(demand(Options::new().resource("tpu", f64::INFINITY)), wrong);
         assert_eq!(kind(Options::new().max_concurrency(0).concurrency()), wrong);
         assert_eq!(kind(Options::new().max_pending_calls(0).pending_calls()), wrong);
-        assert_eq!(kind(Options::new().isolation("vm").isolation_checked()), wrong);
-        assert_eq!(kind(Options::new().max_calls(0).isolation_checked()), wrong);
+        assert_eq!(kind(Options::new().isolation("vm").isolation_checked(Isolation::Thread)), wrong);
+        assert_eq!(kind(Options::new().max_calls(0).isolation_checked(Isolation::Thread)), wrong);
         assert_eq!(kind(Options::new().get_if_exists().naming()), wrong);
         assert_eq!(kind(Options::new().name("").naming()), wrong);
     }
@@ -372,8 +399,11 @@ mod tests {
     #[test]
     fn what_needs_processes_says_so() {
         let unsupported = Some(ErrorKind::Unsupported);
-        assert_eq!(kind(Options::new().isolation("process").isolation_checked()), unsupported);
-        assert_eq!(kind(Options::new().max_calls(1).isolation_checked()), unsupported);
-        assert_eq!(kind(Options::new().env("A", "b").isolation_checked()), unsupported);
+        let checked = |options: Options| options.isolation_checked(Isolation::Thread);
+        assert_eq!(checked(Options::new().isolation("process")).ok(), Some(Isolation::Process));
+        assert_eq!(checked(Options::new().max_calls(1)).ok(), Some(Isolation::Process));
+        assert_eq!(kind(checked(Options::new().max_calls(1).isolation("thread"))), unsupported);
+        assert_eq!(kind(checked(Options::new().env("A", "b"))), unsupported);
+        assert!(checked(Options::new().env("A", "b").isolation("process")).is_ok());
     }
 }

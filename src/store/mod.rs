@@ -11,6 +11,12 @@
 //! its queue has the one right to run the job, and whoever comes first completes it.
 //! Cancelling, timing out and shutting down are nothing but completing a slot from outside.
 //!
+//! Large values lie beside them, in memory that other processes can map:
+//!
+//! ```text
+//! Arena ─► Pool (numbers: what is free) ─► Region (memory: a memfd, or the heap)
+//! ```
+//!
 //! Invariants:
 //! - a slot's state only grows: `EMPTY`, `CLAIMED`, (`DEPOSITED`,) `READY` or `FAILED`, `TAKEN`;
 //! - its value is written once, by who claimed it, before the state says so;
@@ -18,20 +24,37 @@
 //! - its value is read only through a counted ref, and moved out only by the last of them;
 //! - an error always says in which call it arose;
 //! - nobody is called back while a lock is held, and a callback never recurses into another;
-//! - an entry in the [`Table`] exists only for slots whose id somebody asked for.
+//! - an entry in the [`Table`] exists only for slots whose id somebody asked for;
+//! - bytes of an extent change only before its `Bytes` are made and after the last of them is dropped;
+//! - nothing of an arena is made or touched before the first write.
 //!
-//! `unsafe` is allowed in this room alone; `slot.rs` says at each block why it holds.
+//! `unsafe` is allowed in this room alone; `slot.rs`, `region.rs` and `arena.rs` say at each block why it
+//! holds.
 
 #![allow(unsafe_code)]
 
+mod arena;
 mod count;
+mod mark;
 mod meter;
 mod notify;
+mod pool;
+mod region;
 mod slot;
+mod sync;
 mod table;
 
+pub(crate) use arena::{Arena, arena, set_arena_owner};
+pub(crate) use mark::{Mark, read_mark};
 pub(crate) use meter::Meter;
 pub(crate) use notify::{Listener, Waiter};
 pub use slot::LocalFuture;
-pub(crate) use slot::{Built, Counted, Job, Object, Of, Progress, Seat, Slot, Started, call, live, start};
+pub(crate) use slot::{
+    Away, Built, Counted, Job, Object, Of, Progress, Seat, Slot, Started, call, live, start,
+};
 pub(crate) use table::Table;
+
+/// Puts bytes where other processes can read them.
+pub(crate) fn place(bytes: &[u8]) -> crate::error::Result<bytes::Bytes> {
+    arena().copy(bytes)
+}

@@ -1,23 +1,27 @@
 //! One object: the call that makes it, who waits for it, and its value.
 
 use std::any::Any;
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
+
+use bytes::Bytes;
 
 use super::count::Tally;
 use super::meter::{charge, settle};
 use super::notify::{Waiter, defer_drop, notify};
+use super::sync::{AtomicU8, AtomicU32, Mutex, MutexGuard, Turn, fence};
 use super::table::Table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ActorId, CallerId, NodeId, ObjectId, Place, WorkerId};
 use crate::spec::{Definition, Retry};
+use crate::value::{Packer, Unpacker, Value};
 
 /// A future that stays on its thread.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -62,10 +66,23 @@ pub(crate) trait Job: Send + Sized + 'static {
     fn is_exclusive(&self) -> bool;
     /// What it occupies while queued, in bytes.
     fn bytes(&self) -> usize;
+    /// Writes its arguments, for another process to run it.
+    fn pack(&self, packer: &mut Packer) -> Result<()>;
+    /// Hands on an item of its stream that came from there. What is complete once there is room for
+    /// more, if there is none.
+    fn feed(&self, _item: &mut Unpacker<'_>) -> Result<Option<Arc<dyn Object>>> {
+        Err(Error::new(ErrorKind::Decode, "an item of what is no stream"))
+    }
+}
+
+/// What stands for an object whose value is in another process; dropped with the object.
+pub(crate) trait Away: Send + Sync {
+    /// Somebody waits for the value: have it sent. Called once.
+    fn wanted(&self);
 }
 
 /// What few objects have: what a call was told beyond its arguments, and what came of that.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Terms {
     /// How often it is tried; `None` leaves it to the class.
     pub(crate) retry: Option<Retry>,
@@ -78,7 +95,16 @@ pub(crate) struct Terms {
     /// The attempt that runs, or ran last, from the second on; 0 before.
     attempt: u32,
     id: Option<Registered>,
+    away: Option<AwayBox>,
+    /// Attempts of the call in processes that are gone.
+    before: u32,
+    /// The value's bytes where other processes read them, once one did.
+    shared: Option<Arc<Mutex<Option<Bytes>>>>,
+    /// Where the call is to run, if not on a thread here.
+    place: Option<Arc<dyn Any + Send + Sync>>,
 }
+
+struct AwayBox(Arc<dyn Away>);
 
 /// Who waits; most objects have one waiter, which needs no allocation.
 #[derive(Default)]
@@ -144,6 +170,10 @@ const SEEN: u8 = 2;
 const STARTED: u8 = 4;
 /// Flag: the job needs its actor's state for itself.
 const EXCLUSIVE: u8 = 8;
+/// Flag: the value is in another process, which has not been asked for it.
+const AWAY: u8 = 16;
+/// Flag: the call has gone to another process, where it waits for those before it.
+const AHEAD: u8 = 32;
 
 /// The part of a slot that does not depend on its type.
 pub(crate) struct Head {
@@ -197,6 +227,28 @@ pub(crate) trait Object: Any + Send + Sync {
     ///
     /// As for `attempt`.
     unsafe fn drop_job(&self);
+    /// Writes the job's arguments.
+    ///
+    /// # Safety
+    ///
+    /// As for `attempt`.
+    unsafe fn pack_job(&self, packer: &mut Packer) -> Result<()>;
+    /// Hands an item to the reader of the job's stream.
+    ///
+    /// # Safety
+    ///
+    /// As for `attempt`.
+    unsafe fn feed_job(&self, item: &mut Unpacker<'_>) -> Result<Option<Arc<dyn Object>>>;
+    /// Writes the value, or says why there is none.
+    ///
+    /// # Safety
+    ///
+    /// The caller has a counted ref, and the object is complete.
+    unsafe fn pack_value(&self, packer: &mut Packer) -> Result<()>;
+    /// Leaves a value that came as bytes in the slot, to be shown later.
+    fn deposit_bytes(&self, value: &mut Unpacker<'_>) -> Result<()>;
+    /// Completes the slot with a value that came as bytes, or with why it cannot be read.
+    fn fill(&self, value: &mut Unpacker<'_>) -> bool;
 }
 
 /// An object whose value is a `T`.
@@ -208,7 +260,7 @@ pub(crate) trait Of<T: 'static>: Object {
 /// A call and its result in one piece of memory.
 struct Call<T: 'static, J: 'static> {
     slot: Slot<T>,
-    job: UnsafeCell<Option<J>>,
+    job: Turn<Option<J>>,
 }
 
 // SAFETY: the job is touched only by the one thread that set `STARTED` under the lock (see `start` and
@@ -218,7 +270,7 @@ unsafe impl<T: Send + Sync, J: Job> Sync for Call<T, J> {}
 /// The value of an object: one that is there from the start, or that somebody completes.
 pub(crate) struct Slot<T: 'static> {
     head: Head,
-    value: UnsafeCell<Option<Result<T>>>,
+    value: Turn<Option<Result<T>>>,
 }
 
 // SAFETY: the value is written once, by whoever moved `state` from `EMPTY` to `CLAIMED`, before `state`
@@ -286,6 +338,40 @@ impl Head {
         self.flags.fetch_or(CANCELLED, Ordering::Relaxed);
     }
 
+    /// Whether the call runs, or ran.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & (STARTED | AHEAD) == STARTED
+    }
+
+    /// Says whether the call waits in another process for those before it.
+    pub(crate) fn set_ahead(&self, is_ahead: bool) {
+        if is_ahead {
+            self.flags.fetch_or(AHEAD, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!AHEAD, Ordering::Relaxed);
+        }
+    }
+
+    /// Says where the call is to run, if not on a thread here.
+    pub(crate) fn set_place(&self, place: Arc<dyn Any + Send + Sync>) {
+        self.lock().terms.get_or_insert_default().place = Some(place);
+    }
+
+    /// Where it is to run.
+    pub(crate) fn place(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.lock().terms.as_ref()?.place.clone()
+    }
+
+    /// Where the value's bytes are kept for other processes, once they were placed.
+    fn shared(&self) -> Arc<Mutex<Option<Bytes>>> {
+        self.lock().terms.get_or_insert_default().shared.get_or_insert_default().clone()
+    }
+
+    /// Says how many attempts there were in processes that are gone.
+    pub(crate) fn set_before(&self, attempts: u32) {
+        self.lock().terms.get_or_insert_default().before = attempts;
+    }
+
     /// Whether the call has left its queue.
     pub(crate) fn has_started(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & STARTED != 0
@@ -311,7 +397,46 @@ impl Head {
             return Some(waiter);
         }
         control.waiters.push(waiter);
+        let away = self.ask_for_it(&control);
+        drop(control);
+        if let Some(away) = away {
+            away.wanted();
+        }
         None
+    }
+
+    /// Who is to be told, once, that the value is wanted here.
+    fn ask_for_it(&self, control: &Control) -> Option<Arc<dyn Away>> {
+        let was_away = self.flags.fetch_and(!AWAY, Ordering::Relaxed) & AWAY != 0;
+        let away = was_away.then(|| control.terms.as_ref()?.away.as_ref());
+        away.flatten().map(|away| away.0.clone())
+    }
+
+    /// The id, if it has one.
+    pub(crate) fn known_id(&self) -> Option<ObjectId> {
+        self.lock().terms.as_ref()?.id.as_ref().map(|registered| registered.id)
+    }
+
+    /// Has the value sent, if it is in another process and nobody has asked for it.
+    pub(crate) fn want(&self) {
+        if self.flags.load(Ordering::Relaxed) & AWAY == 0 {
+            return;
+        }
+        let away = self.ask_for_it(&self.lock());
+        if let Some(away) = away {
+            away.wanted();
+        }
+    }
+
+    /// Says that the value is in another process, under this id; `away` goes with the object.
+    pub(crate) fn set_away(&self, id: ObjectId, away: Arc<dyn Away>, ask: bool) {
+        let mut control = self.lock();
+        let terms = control.terms.get_or_insert_default();
+        terms.id.get_or_insert(Registered { id, table: Weak::<Table<dyn Object>>::new() });
+        terms.away = Some(AwayBox(away));
+        if ask {
+            self.flags.fetch_or(AWAY, Ordering::Relaxed);
+        }
     }
 
     /// Forgets the waits of `listener`.
@@ -397,13 +522,24 @@ impl<T: Send + Sync + 'static> Slot<T> {
     pub(crate) fn full(definition: &'static Definition, value: T) -> Arc<Self> {
         LIVE.add(1);
         let head = Head::new(definition, READY);
-        Arc::new(Self { head, value: UnsafeCell::new(Some(Ok(value))) })
+        Arc::new(Self { head, value: Turn::new(Some(Ok(value))) })
     }
 
     /// A slot that somebody will complete.
     pub(crate) fn empty(definition: &'static Definition) -> Arc<Self> {
         LIVE.add(1);
-        Arc::new(Self { head: Head::new(definition, EMPTY), value: UnsafeCell::new(None) })
+        Arc::new(Self { head: Head::new(definition, EMPTY), value: Turn::new(None) })
+    }
+
+    fn failure(&self) -> Option<&Error> {
+        if !self.head.has_failed() {
+            return None;
+        }
+        // SAFETY: the state is `FAILED` (acquire), after which the value is never written nor moved.
+        match unsafe { &*self.value.read() } {
+            Some(Err(error)) => Some(error),
+            _ => None,
+        }
     }
 
     /// Writes `result` if nobody else completes the slot; gives it back otherwise.
@@ -414,7 +550,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
         }
         // SAFETY: only one thread ever moves `state` from `EMPTY` to `CLAIMED`, and nobody reads the
         // value before `state` says more than that.
-        unsafe { *self.value.get() = Some(result) };
+        unsafe { *self.value.write() = Some(result) };
         Ok(())
     }
 
@@ -454,6 +590,7 @@ pub(crate) struct Started {
     object: Arc<dyn Object>,
     retry: Option<Retry>,
     attempts: u32,
+    before: u32,
 }
 
 /// Takes a call out of its queue; `None` if it was completed from outside, or has started already.
@@ -464,16 +601,39 @@ pub(crate) fn start(object: Arc<dyn Object>) -> Option<Started> {
         return None;
     }
     head.flags.fetch_or(STARTED, Ordering::Relaxed);
-    let retry = control.terms.as_ref().and_then(|terms| terms.retry);
+    let terms = control.terms.as_ref();
+    let (retry, before) = (terms.and_then(|terms| terms.retry), terms.map_or(0, |terms| terms.before));
     drop(control);
     settle(head.bytes as usize);
-    Some(Started { object, retry, attempts: 0 })
+    Some(Started { object, retry, attempts: 0, before })
 }
 
 impl Started {
     /// The object that the call makes.
     pub(crate) fn object(&self) -> &Arc<dyn Object> {
         &self.object
+    }
+
+    /// Writes the arguments, for another process to run the call.
+    pub(crate) fn pack(&self, packer: &mut Packer) -> Result<()> {
+        // SAFETY: `start` gave this the one right to the job.
+        unsafe { self.object.pack_job(packer) }
+    }
+
+    /// Leaves a value that came from another process in the object, to be shown by `publish`.
+    pub(crate) fn deposit(&self, value: &mut Unpacker<'_>) -> Result<()> {
+        self.object.deposit_bytes(value)
+    }
+
+    /// Attempts in processes that are gone.
+    pub(crate) fn before(&self) -> u32 {
+        self.before
+    }
+
+    /// Hands an item that came from another process to the reader of the call's stream.
+    pub(crate) fn feed(&self, item: &mut Unpacker<'_>) -> Result<Option<Arc<dyn Object>>> {
+        // SAFETY: as in `pack`.
+        unsafe { self.object.feed_job(item) }
     }
 
     /// How often it is tried, if the call itself says so.
@@ -513,6 +673,11 @@ impl Started {
 }
 
 impl Head {
+    /// Makes a deposited value visible, and tells who waits for it.
+    pub(crate) fn show_deposited(&self) {
+        self.reveal().tell(false);
+    }
+
     /// Makes a deposited value visible; who waits for it.
     fn reveal(&self) -> Waiters {
         if self.state.load(Ordering::Acquire) != DEPOSITED {
@@ -538,7 +703,7 @@ impl Head {
 }
 
 /// A call that `job` is, queued nowhere yet.
-pub(crate) fn call<T: Send + Sync + 'static, J: Job>(
+pub(crate) fn call<T: Value, J: Job>(
     definition: &'static Definition,
     caller: CallerId,
     actor: Option<ActorId>,
@@ -552,11 +717,11 @@ pub(crate) fn call<T: Send + Sync + 'static, J: Job>(
     (head.caller, head.bytes) = (Some(caller), bytes);
     head.actor = actor.unwrap_or(NOBODY);
     head.flags = AtomicU8::new(flags);
-    let slot = Slot { head, value: UnsafeCell::new(None) };
-    Arc::new(Call { slot, job: UnsafeCell::new(Some(job)) })
+    let slot = Slot { head, value: Turn::new(None) };
+    Arc::new(Call { slot, job: Turn::new(Some(job)) })
 }
 
-impl<T: Send + Sync + 'static, J: Job> Object for Call<T, J> {
+impl<T: Value, J: Job> Object for Call<T, J> {
     fn head(&self) -> &Head {
         &self.slot.head
     }
@@ -585,16 +750,49 @@ impl<T: Send + Sync + 'static, J: Job> Object for Call<T, J> {
 
     unsafe fn attempt(&self, this: &Arc<dyn Object>, seat: Seat<'_>, last: bool) -> Progress {
         // SAFETY: the caller alone may touch the job.
-        J::attempt(unsafe { &mut *self.job.get() }, this, seat, last)
+        J::attempt(unsafe { &mut *self.job.write() }, this, seat, last)
     }
 
     unsafe fn drop_job(&self) {
         // SAFETY: the caller alone may touch the job.
-        defer_drop(unsafe { (*self.job.get()).take() });
+        defer_drop(unsafe { (*self.job.write()).take() });
+    }
+
+    unsafe fn pack_job(&self, packer: &mut Packer) -> Result<()> {
+        // SAFETY: the caller alone may touch the job.
+        let job = unsafe { &*self.job.read() };
+        job.as_ref().ok_or_else(spent)?.pack(packer)
+    }
+
+    unsafe fn feed_job(&self, item: &mut Unpacker<'_>) -> Result<Option<Arc<dyn Object>>> {
+        // SAFETY: the caller alone may touch the job.
+        let job = unsafe { &*self.job.read() };
+        job.as_ref().ok_or_else(spent)?.feed(item)
+    }
+
+    unsafe fn pack_value(&self, packer: &mut Packer) -> Result<()> {
+        // SAFETY: passed on.
+        unsafe { self.slot.pack_value(packer) }
+    }
+
+    fn deposit_bytes(&self, value: &mut Unpacker<'_>) -> Result<()> {
+        self.slot.deposit(value.value::<T>()?);
+        Ok(())
+    }
+
+    fn fill(&self, value: &mut Unpacker<'_>) -> bool {
+        let result = value.value::<T>();
+        // SAFETY: `show` has just set `STARTED` for this thread alone.
+        self.slot.complete_then(result, || unsafe { self.drop_job() })
     }
 }
 
-impl<T: Send + Sync + 'static, J: Job> Of<T> for Call<T, J> {
+/// A job that has had its last attempt.
+fn spent() -> Error {
+    Error::new(ErrorKind::Unsupported, "the call has had its last attempt")
+}
+
+impl<T: Value, J: Job> Of<T> for Call<T, J> {
     fn slot(&self) -> &Slot<T> {
         &self.slot
     }
@@ -621,7 +819,7 @@ impl Head {
     }
 }
 
-impl<T: Send + Sync + 'static> Object for Slot<T> {
+impl<T: Value> Object for Slot<T> {
     fn head(&self) -> &Head {
         &self.head
     }
@@ -635,14 +833,7 @@ impl<T: Send + Sync + 'static> Object for Slot<T> {
     }
 
     fn error(&self) -> Option<&Error> {
-        if !self.head.has_failed() {
-            return None;
-        }
-        // SAFETY: the state is `FAILED` (acquire), after which the value is never written nor moved.
-        match unsafe { &*self.value.get() } {
-            Some(Err(error)) => Some(error),
-            _ => None,
-        }
+        self.failure()
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -659,9 +850,37 @@ impl<T: Send + Sync + 'static> Object for Slot<T> {
     }
 
     unsafe fn drop_job(&self) {}
+
+    unsafe fn pack_job(&self, _: &mut Packer) -> Result<()> {
+        Err(spent())
+    }
+
+    unsafe fn feed_job(&self, _: &mut Unpacker<'_>) -> Result<Option<Arc<dyn Object>>> {
+        Err(spent())
+    }
+
+    unsafe fn pack_value(&self, packer: &mut Packer) -> Result<()> {
+        // SAFETY: the state says that the value was written, and the caller's counted ref keeps it there.
+        match unsafe { &*self.value.read() } {
+            Some(Ok(value)) if self.head.state.load(Ordering::Acquire) == READY => {
+                packer.value_once(value, || self.head.shared())
+            }
+            Some(Err(error)) => Err(error.clone()),
+            _ => Err(Error::new(ErrorKind::ObjectLost, "the value was moved out")),
+        }
+    }
+
+    fn deposit_bytes(&self, value: &mut Unpacker<'_>) -> Result<()> {
+        self.deposit(value.value::<T>()?);
+        Ok(())
+    }
+
+    fn fill(&self, value: &mut Unpacker<'_>) -> bool {
+        self.complete(value.value::<T>())
+    }
 }
 
-impl<T: Send + Sync + 'static> Of<T> for Slot<T> {
+impl<T: Value> Of<T> for Slot<T> {
     fn slot(&self) -> &Slot<T> {
         self
     }
@@ -733,6 +952,15 @@ impl<O: Object + ?Sized> Counted<O> {
         this
     }
 
+    /// Writes the value, or says why there is none.
+    pub(crate) fn pack(&self, packer: &mut Packer) -> Result<()> {
+        if !self.0.head().is_complete() {
+            return Err(Error::new(ErrorKind::ObjectLost, "the value is not there yet"));
+        }
+        // SAFETY: this is a counted ref, and the object is complete.
+        unsafe { self.0.pack_value(packer) }
+    }
+
     /// The object, uncounted: it may be completed and waited for, but not read.
     pub(crate) fn object(&self) -> &Arc<O> {
         &self.0
@@ -765,13 +993,13 @@ impl<T: Send + Sync + 'static> Counted<dyn Of<T>> {
         match slot.head.state.load(Ordering::Acquire) {
             // SAFETY: the state says that the value was written and, since this ref is counted and
             // lives as long as the borrow, `take` cannot have moved it nor move it meanwhile.
-            READY => match unsafe { &*slot.value.get() } {
+            READY => match unsafe { &*slot.value.read() } {
                 Some(Ok(value)) => Some(Ok(value)),
                 _ => None,
             },
             FAILED => {
                 slot.head.set_seen();
-                slot.error().map(Err)
+                slot.failure().map(Err)
             }
             _ => None,
         }
@@ -793,7 +1021,7 @@ impl<T: Send + Sync + 'static> Counted<dyn Of<T>> {
         // SAFETY: this is the only counted ref; a new one can be had from another (there is none) or
         // by id through `found`, which needs the lock held here and then sees `TAKEN`. Uncounted
         // holders never read a value. So nobody else reads it now or later.
-        let value = unsafe { (*slot.value.get()).take() };
+        let value = unsafe { (*slot.value.write()).take() };
         drop(control);
         match value {
             Some(Ok(value)) => Ok(value),
@@ -808,6 +1036,9 @@ impl<O: Object + ?Sized> fmt::Debug for Counted<O> {
     }
 }
 
+#[cfg(all(test, loom))]
+mod interleavings;
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
@@ -818,7 +1049,7 @@ mod tests {
 
     static TEST: Definition = Definition::internal("test");
 
-    fn counted<T: Send + Sync + 'static>(slot: Arc<Slot<T>>) -> Counted<dyn Of<T>> {
+    fn counted<T: Value>(slot: Arc<Slot<T>>) -> Counted<dyn Of<T>> {
         let object: Arc<dyn Of<T>> = slot;
         Counted::new(object)
     }

@@ -129,7 +129,7 @@ mod tests {
         let table = Table::default();
         let mut live: Vec<(Place, Arc<u64>)> = Vec::new();
         let mut random = 1_u64;
-        for n in 0..10_000 {
+        for n in 0..if cfg!(miri) { 300 } else { 10_000 } {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             if random >> 63 == 0 || live.is_empty() {
                 let value = Arc::new(n);

@@ -52,7 +52,7 @@ pub fn leftovers() -> Leftovers {
 pub fn by_way_of_bytes<T: Value>(value: &T) -> Result<T> {
     let encoded = value::encode(value)?;
     // What the bytes name is kept until they are read.
-    let read = value::decode(&encoded.bytes);
+    let read = value::decode_with(&encoded.bytes, &encoded.buffers);
     drop(encoded.kept);
     read
 }
@@ -68,6 +68,26 @@ pub fn waits() -> Vec<Wait> {
         waits.extend(queued);
     }
     waits
+}
+
+/// What has gone over the sockets between this process and its workers, both ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Messages.
+    pub frames: u64,
+    /// Bytes, without what went through shared memory.
+    pub bytes: u64,
+    /// Calls of the operating system that carried them.
+    pub calls: u64,
+}
+
+/// What has gone over the sockets to the workers of this session, those that have ended included; nothing
+/// without a session.
+pub fn traffic() -> Traffic {
+    let all = session::current().map(|session| session.traffic()).unwrap_or_default();
+    let (frames, bytes) = (all.frames_out + all.frames_in, all.bytes_out + all.bytes_in);
+    Traffic { frames, bytes, calls: all.writes + all.reads }
 }
 
 /// The most threads that the session had at once for tasks and actors; 0 without a session.

@@ -8,18 +8,27 @@
 //! serialiser gets an error, since nobody would count that copy. While the bytes live, the
 //! [`Encoded`] keeps what they name alive. Values that stay in their process never come here.
 
+mod buffer;
+mod pack;
+
 use std::any::Any;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub(crate) use buffer::{read_buffer, write_buffer};
+pub(crate) use pack::{INLINE_MAX, Opaque, Refs};
+pub(crate) use pack::{Item, Packer, Unpacker};
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// What can be an argument or a result: it may cross threads and, as bytes, processes.
 ///
-/// Blanket-implemented; derive serde's `Serialize` and `Deserialize` for your own types.
+/// Blanket-implemented; derive serde's `Serialize` and `Deserialize` for your own types. What a parameter
+/// owns or [`get`](crate::get) returns is `Clone` as well; what is borrowed or viewed need not be.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument or a result of a remote call",
     label = "not a Mobula value",
@@ -37,9 +46,11 @@ const DEPTH_MAX: usize = 64;
 pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
 
 /// A value as bytes, with what those bytes name.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
+    /// What lies beside the bytes.
+    pub(crate) buffers: Vec<Bytes>,
     pub(crate) kept: Vec<Kept>,
 }
 
@@ -68,20 +79,27 @@ impl Drop for Reading {
 }
 
 /// Turns a value into bytes; `Encode` if its own `Serialize` fails.
-pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Encoded> {
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
     let outer = Scope(SCOPE.replace(Some(Vec::new())));
-    let bytes = rmp_serde::to_vec(value).map_err(|error| Error::new(ErrorKind::Encode, error.to_string()))?;
+    let (bytes, buffers) = buffer::writing(|| rmp_serde::to_vec(value));
+    let bytes = bytes.map_err(|error| Error::new(ErrorKind::Encode, error.to_string()))?;
     let kept = SCOPE.take().unwrap_or_default();
     drop(outer);
-    Ok(Encoded { bytes, kept })
+    Ok(Encoded { bytes, buffers, kept })
 }
 
 /// Turns bytes into a value; `Decode` if they are not such a value, or nested too deeply.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    decode_with(bytes, &[])
+}
+
+/// As [`decode`], with the buffers that go with the bytes: the value has clones of them, not copies.
+pub(crate) fn decode_with<T: DeserializeOwned>(bytes: &[u8], buffers: &[Bytes]) -> Result<T> {
     let _outer = Reading(READING.replace(true));
     let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
     reader.set_max_depth(DEPTH_MAX);
-    T::deserialize(&mut reader).map_err(|error| Error::new(ErrorKind::Decode, error.to_string()))
+    let value = buffer::reading(buffers, || T::deserialize(&mut reader));
+    value.map_err(|error| Error::new(ErrorKind::Decode, error.to_string()))
 }
 
 /// How a ref or handle serialises itself: its id, noting what keeps it alive.

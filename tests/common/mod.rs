@@ -5,10 +5,12 @@
 //! Latch, Journal, Gauge: values that the test and its remote code share, by number
 //! ```
 //!
-//! Remote code talks to its test by [`Latch`], [`Journal`] and [`Gauge`] alone. They are values, so that an
-//! environment in which remote code runs elsewhere has one place to carry them across.
+//! Remote code talks to its test by [`Latch`], [`Journal`] and [`Gauge`] alone. They are values; where remote
+//! code runs in another process, `elsewhere` carries what it does with them across.
 
 #![allow(dead_code, reason = "each suite uses its part of this")]
+
+pub(crate) mod elsewhere;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -23,6 +25,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use elsewhere::{Op, Reply, ask};
 use futures_core::Stream;
 use mobula::{Config, Error, ErrorKind, Session};
 use serde::{Deserialize, Serialize};
@@ -40,11 +43,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Runs a test alone in this process, with a watchdog; what was logged is shown if it fails.
 pub(crate) fn run(name: &'static str, test: impl FnOnce(&Env)) {
-    run_within(PATIENCE, name, test);
+    run_in(Env { name, isolation: "thread" }, PATIENCE, test);
 }
 
 /// As [`run`], for a test that has a lot to do.
 pub(crate) fn run_within(patience: Duration, name: &'static str, test: impl FnOnce(&Env)) {
+    run_in(Env { name, isolation: "thread" }, patience, test);
+}
+
+/// As [`run`], where remote code that says nothing else runs in processes of its own.
+pub(crate) fn run_in_processes(name: &'static str, test: impl FnOnce(&Env)) {
+    run_in(Env { name, isolation: "process" }, PATIENCE, test);
+}
+
+/// As [`run_in_processes`], for a test that has a lot to do.
+pub(crate) fn run_in_processes_within(patience: Duration, name: &'static str, test: impl FnOnce(&Env)) {
+    run_in(Env { name, isolation: "process" }, patience, test);
+}
+
+fn run_in(env: Env, patience: Duration, test: impl FnOnce(&Env)) {
     static ALONE: Mutex<()> = Mutex::new(());
     struct ShowLog;
     impl Drop for ShowLog {
@@ -57,10 +74,10 @@ pub(crate) fn run_within(patience: Duration, name: &'static str, test: impl FnOn
     let alone = lock(&ALONE);
     capture_log();
     lock(&LOG).clear();
-    let watchdog = Watchdog::start(patience, name);
+    let watchdog = Watchdog::start(patience, env.name);
     let show = ShowLog;
     let before = Left::now();
-    test(&Env { name });
+    test(&env);
     assert!(!mobula::is_initialized(), "the test ends its session");
     let is_clean = eventually(|| Left::now().is_within(before));
     assert!(is_clean, "left over after the end: {:?}", Left::now());
@@ -125,13 +142,22 @@ fn capture_log() {
 /// Where a test runs.
 pub(crate) struct Env {
     name: &'static str,
+    isolation: &'static str,
 }
 
 impl Env {
     /// Settings that do not depend on the machine: four CPUs.
-    #[allow(clippy::unused_self, reason = "an environment of its own kind has settings of its own")]
     pub(crate) fn config(&self) -> Config {
-        Config::new().num_cpus(4.0)
+        let config = Config::new().num_cpus(4.0);
+        if !self.has_processes() {
+            return config;
+        }
+        config.isolation(self.isolation).env(elsewhere::SHELF, elsewhere::serve())
+    }
+
+    /// Whether remote code runs in processes of its own.
+    pub(crate) fn has_processes(&self) -> bool {
+        self.isolation == "process"
     }
 
     /// A session with the usual settings.
@@ -278,6 +304,9 @@ impl Latch {
     }
 
     pub(crate) fn open(self) {
+        if ask(&Op::Open(self.0)).is_some() {
+            return;
+        }
         let latch = LATCHES.get(self.0);
         let mut state = lock(&latch.open);
         state.0 = true;
@@ -288,11 +317,18 @@ impl Latch {
     }
 
     pub(crate) fn is_open(self) -> bool {
+        if let Some(Reply::Is(is_open)) = ask(&Op::IsOpen(self.0)) {
+            return is_open;
+        }
         lock(&LATCHES.get(self.0).open).0
     }
 
     /// Blocks the thread.
     pub(crate) fn wait(self) {
+        if elsewhere::is_elsewhere() {
+            while !self.wait_at_most(Duration::from_secs(1)) {}
+            return;
+        }
         let latch = LATCHES.get(self.0);
         let mut state = lock(&latch.open);
         while !state.0 {
@@ -302,6 +338,9 @@ impl Latch {
 
     /// Blocks the thread at most so long; whether it is open.
     pub(crate) fn wait_at_most(self, time: Duration) -> bool {
+        if let Some(Reply::Is(is_open)) = ask(&Op::WaitAtMost(self.0, time)) {
+            return is_open;
+        }
         let latch = LATCHES.get(self.0);
         let state = lock(&latch.open);
         let waited = latch.opened.wait_timeout_while(state, time, |state| !state.0);
@@ -310,6 +349,12 @@ impl Latch {
 
     /// Waits without a thread.
     pub(crate) async fn pass(self) {
+        if elsewhere::is_elsewhere() {
+            while !self.is_open() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            return;
+        }
         let latch = LATCHES.get(self.0);
         poll_fn(|cx| {
             let mut state = lock(&latch.open);
@@ -355,12 +400,20 @@ impl Journal {
     }
 
     pub(crate) fn note(self, text: impl Into<String>) {
+        let text = text.into();
+        if elsewhere::is_elsewhere() {
+            ask(&Op::Note(self.0, text));
+            return;
+        }
         let journal = JOURNALS.get(self.0);
-        lock(&journal.notes).push(text.into());
+        lock(&journal.notes).push(text);
         journal.added.notify_all();
     }
 
     pub(crate) fn notes(self) -> Vec<String> {
+        if let Some(Reply::Notes(notes)) = ask(&Op::Notes(self.0)) {
+            return notes;
+        }
         lock(&JOURNALS.get(self.0).notes).clone()
     }
 
@@ -370,6 +423,10 @@ impl Journal {
 
     /// Waits until `enough` of the notes; fails if that takes long.
     pub(crate) fn wait_until(self, what: &str, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
+        if elsewhere::is_elsewhere() {
+            assert!(eventually(|| enough(&self.notes())), "waited for {what}");
+            return self.notes();
+        }
         let journal = JOURNALS.get(self.0);
         let notes = lock(&journal.notes);
         let waited = journal.added.wait_timeout_while(notes, SOON, |notes| !enough(notes));
@@ -435,6 +492,9 @@ impl Gauge {
     }
 
     pub(crate) fn enter(self) -> Inside {
+        if ask(&Op::Enter(self.0)).is_some() {
+            return Inside(self);
+        }
         let gauge = GAUGES.get(self.0);
         let mut inside = lock(&gauge.inside);
         inside.0 += 1;
@@ -445,15 +505,31 @@ impl Gauge {
     }
 
     pub(crate) fn peak(self) -> usize {
+        if let Some(Reply::Count(peak)) = ask(&Op::Peak(self.0)) {
+            return peak;
+        }
         lock(&GAUGES.get(self.0).inside).1
     }
 
     pub(crate) fn inside(self) -> usize {
+        if let Some(Reply::Count(inside)) = ask(&Op::Inside(self.0)) {
+            return inside;
+        }
         lock(&GAUGES.get(self.0).inside).0
+    }
+
+    fn leave(self) {
+        let gauge = GAUGES.get(self.0);
+        lock(&gauge.inside).0 -= 1;
+        gauge.changed.notify_all();
     }
 
     /// Waits until so many are inside at once; fails if that takes long.
     pub(crate) fn expect(self, count: usize) {
+        if elsewhere::is_elsewhere() {
+            assert!(eventually(|| self.inside() >= count), "waited for {count} inside at once");
+            return;
+        }
         let gauge = GAUGES.get(self.0);
         let inside = lock(&gauge.inside);
         let waited = gauge.changed.wait_timeout_while(inside, SOON, |inside| inside.0 < count);
@@ -464,9 +540,9 @@ impl Gauge {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        let gauge = GAUGES.get(self.0.0);
-        lock(&gauge.inside).0 -= 1;
-        gauge.changed.notify_all();
+        if ask(&Op::Leave(self.0.0)).is_none() {
+            self.0.leave();
+        }
     }
 }
 

@@ -53,7 +53,7 @@ fn matches(line: &str, pattern: &str) -> bool {
 }
 
 /// Where cargo puts the examples: beside the folder of this test's own executable.
-fn path_of(example: &str) -> PathBuf {
+pub(crate) fn path_of(example: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let profile = test.ancestors().nth(2).expect("it is in target/<profile>/deps");
     let path = profile.join("examples").join(format!("{example}{}", std::env::consts::EXE_SUFFIX));
@@ -82,7 +82,7 @@ pub(crate) fn run_bounded(example: &str, kilobytes: u32, args: &[&str]) -> Said 
 
 /// Runs a program to its end. What the environment says of sessions does not reach it.
 #[track_caller]
-fn run_command(command: &mut Command) -> Said {
+pub(crate) fn run_command(command: &mut Command) -> Said {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("MOBULA_") {

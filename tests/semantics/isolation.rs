@@ -173,29 +173,14 @@ pub(crate) fn sockets_work_in_an_async_class(env: &Env) {
 }
 
 pub(crate) fn what_needs_processes_says_that_it_is_unsupported(env: &Env) {
-    #[remote(isolation = "process")]
-    fn by_isolation() {}
-    #[remote(max_calls = 1)]
-    fn by_calls() {}
     #[remote(env(KEY = "value"))]
     fn by_env() {}
-    struct Apart;
-    #[remote(isolation = "process")]
-    impl Apart {
-        pub(crate) fn new() -> Self {
-            Self
-        }
-        pub(crate) fn call(&self) {}
-    }
     let _running = env.start();
-    for call in [by_isolation::remote(), by_calls::remote(), by_env::remote(), Apart::remote().call.remote()]
-    {
-        assert_fails(call.get(), ErrorKind::Unsupported);
-    }
-    assert_fails(add::options().isolation("process").remote(1, 2).get(), ErrorKind::Unsupported);
-    assert_fails(add::options().max_calls(3).remote(1, 2).get(), ErrorKind::Unsupported);
+    assert_fails(by_env::remote().get(), ErrorKind::Unsupported);
     assert_fails(add::options().env("KEY", "value").remote(1, 2).get(), ErrorKind::Unsupported);
-    assert_eq!(add::options().isolation("thread").remote(1, 2).get().expect("it is one"), 3);
+    let on_threads = add::options().isolation("thread");
+    assert_fails(on_threads.clone().max_calls(3).remote(1, 2).get(), ErrorKind::Unsupported);
+    assert_eq!(on_threads.remote(1, 2).get().expect("it is one"), 3);
     assert_fails(Config::new().address("localhost:1").init().map(drop), ErrorKind::AlreadyInitialized);
 }
 

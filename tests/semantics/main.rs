@@ -1,6 +1,7 @@
 //! What Mobula promises, as behaviours that hold wherever remote code runs.
 //!
-//! Each behaviour is written once; [`suite`] makes it a test for each environment. This file is the table
+//! Each behaviour is written once; [`suite`] makes it a test for each environment: `thread`, where remote code
+//! runs on threads, and `process`, where it runs in worker processes. This file is the table
 //! of contents, by the rules of the contract; a behaviour that is missing here is dead code and a warning.
 
 #![allow(
@@ -18,6 +19,7 @@ mod common;
 mod fixtures;
 
 mod actors;
+mod arrays;
 mod blocking;
 mod calls;
 mod cancelling;
@@ -87,7 +89,7 @@ mod contract {
 }
 
 macro_rules! suite {
-    ($env:ident: $($room:ident { $($behaviour:ident)* })*) => {
+    ($env:ident, $run:ident: $($room:ident { $($behaviour:ident)* })*) => {
         mod $env {
             $(mod $room {
                 $(
@@ -95,7 +97,7 @@ macro_rules! suite {
                     fn $behaviour() {
                         let name =
                             concat!(stringify!($env), "::", stringify!($room), "::", stringify!($behaviour));
-                        crate::common::run(name, crate::$room::$behaviour);
+                        crate::common::$run(name, crate::$room::$behaviour);
                     }
                 )*
             })*
@@ -104,8 +106,8 @@ macro_rules! suite {
 }
 
 macro_rules! behaviours_in {
-    ($env:ident) => {
-        suite! { $env:
+    ($env:ident, $run:ident) => {
+        suite! { $env, $run:
             calls {
                 a_remote_function_stays_an_ordinary_one
                 an_async_function_runs_with_timers_of_its_own
@@ -116,10 +118,6 @@ macro_rules! behaviours_in {
                 a_parameter_takes_values_and_refs_of_every_form
                 a_slice_parameter_takes_refs_of_whatever_holds_a_slice
                 calls_can_be_mapped_and_chained
-                an_owned_parameter_is_moved_out_if_nobody_else_holds_it
-                an_owned_parameter_is_cloned_if_somebody_holds_it
-                the_last_attempt_moves_what_the_others_cloned
-                a_borrowed_parameter_is_never_cloned
                 get_clones_and_view_borrows_and_into_inner_takes
                 a_view_keeps_the_value_after_the_last_ref
                 a_parameter_that_is_a_ref_is_passed_on_unresolved
@@ -129,6 +127,10 @@ macro_rules! behaviours_in {
                 an_error_of_ours_that_a_function_passes_on_keeps_its_origin
                 a_ref_can_be_sent_shown_and_forgotten
                 refs_and_handles_are_serialised_by_nothing_else
+            }
+            arrays {
+                an_array_is_built_by_a_task_and_read_by_others
+                inside_of_a_larger_value_they_come_back_from_bytes_without_a_copy
             }
             streams {
                 items_are_there_while_the_producer_still_runs
@@ -192,11 +194,6 @@ macro_rules! behaviours_in {
                 every_wait_gives_the_cpu_away
                 a_task_takes_its_cpu_back_before_it_goes_on
                 an_actor_with_a_cpu_gives_it_away_while_it_waits
-                at_the_cap_an_awaited_task_runs_on_its_waiters_thread
-                beyond_the_cap_a_wait_that_nobody_could_end_is_refused
-                too_many_threads_is_a_typed_error
-                on_one_thread_no_task_is_lost_however_many_wait
-                an_actor_beyond_the_cap_fails_with_too_many_threads
                 an_async_class_may_not_block_anywhere
                 a_class_on_shared_threads_may_not_block
                 streams_are_not_read_by_blocking_in_an_async_class
@@ -246,7 +243,6 @@ macro_rules! behaviours_in {
                 a_name_keeps_nothing_alive
                 a_detached_actor_lives_until_it_is_killed
                 a_detached_actor_ends_with_its_session
-                an_object_lives_while_a_ref_to_it_does
                 a_result_that_nobody_wants_any_more_is_dropped_when_it_comes
                 an_object_lives_by_a_view_a_value_and_an_actor
                 items_of_a_stream_that_nobody_reads_are_dropped
@@ -268,7 +264,6 @@ macro_rules! behaviours_in {
                 a_constructor_that_panics_is_tried_again_as_a_crash
                 a_rebuilding_that_panics_counts_as_a_crash
                 a_rebuilding_that_fails_is_final
-                a_panic_while_an_error_is_shown_or_an_argument_is_cloned_fails_the_call
                 an_error_from_a_constructor_is_final
                 a_task_is_not_tried_again_unless_asked_for
                 a_task_is_tried_again_three_times_or_as_often_as_it_says
@@ -293,15 +288,12 @@ macro_rules! behaviours_in {
                 an_overlapping_call_sees_what_its_actor_holds
                 an_async_method_sees_what_its_actor_holds
                 resources_of_ones_own_bound_what_runs
-                memory_is_counted_like_the_others
                 what_could_never_be_had_is_infeasible_at_once
-                attributes_and_options_ask_alike
                 a_task_without_cpus_runs_where_all_are_taken
                 the_cluster_says_what_it_has_and_what_is_free
                 what_a_failed_task_or_actor_held_comes_back
                 a_demand_that_must_wait_lets_others_pass
                 whatever_happens_all_resources_come_back
-                gpus_on_threads_are_spoken_of_once
                 a_cancelled_wait_for_resources_lets_others_go_first
             }
             cancelling {
@@ -376,27 +368,15 @@ macro_rules! behaviours_in {
                 an_argument_that_waits_for_its_own_caller_can_wait
             }
             pressure {
-                beyond_the_bound_a_task_gets_queue_full
-                beyond_the_bound_an_async_method_gets_queue_full
                 beyond_the_bound_the_driver_is_blocked_until_there_is_room
-                a_task_that_waits_for_its_cpu_counts_too
                 what_has_run_makes_room_again
                 max_pending_calls_refuses_at_once
                 max_pending_calls_counts_what_waits_at_an_async_method
                 calls_that_are_held_back_count_as_pending
             }
             isolation {
-                a_sync_class_has_a_thread_of_its_own
-                very_many_small_actors_share_few_threads
-                very_many_async_actors_share_few_threads
-                values_move_without_being_serialised
-                a_borrowed_parameter_lies_where_the_object_does
                 timers_work_in_an_async_class
                 sockets_work_in_an_async_class
-                what_needs_processes_says_that_it_is_unsupported
-                no_socket_is_opened
-                ten_thousand_nested_waits_finish_on_two_cpus
-                the_pool_grows_while_members_block_and_shrinks_after
             }
             sessions {
                 a_session_runs_until_it_is_dropped_or_shut_down
@@ -426,9 +406,6 @@ macro_rules! behaviours_in {
                 a_wrong_option_on_an_attribute_that_compiles_fails_the_call
                 every_setting_of_a_session_can_be_made
             }
-            reasons {
-                every_reason_to_wait_is_entered_and_left
-            }
             storms {
                 each_call_ends
                 the_session_ends_in_the_midst_of_it
@@ -437,4 +414,55 @@ macro_rules! behaviours_in {
     };
 }
 
-behaviours_in!(thread);
+behaviours_in!(thread, run);
+behaviours_in!(process, run_in_processes);
+
+// What is true of threads alone, where values stay in one process.
+suite! { in_one_process, run:
+    arrays {
+        a_slice_parameter_takes_a_ref_of_an_array
+    }
+    calls {
+        an_owned_parameter_is_moved_out_if_nobody_else_holds_it
+        an_owned_parameter_is_cloned_if_somebody_holds_it
+        the_last_attempt_moves_what_the_others_cloned
+        a_borrowed_parameter_is_never_cloned
+    }
+    isolation {
+        a_sync_class_has_a_thread_of_its_own
+        very_many_small_actors_share_few_threads
+        very_many_async_actors_share_few_threads
+        values_move_without_being_serialised
+        a_borrowed_parameter_lies_where_the_object_does
+        what_needs_processes_says_that_it_is_unsupported
+        no_socket_is_opened
+        ten_thousand_nested_waits_finish_on_two_cpus
+        the_pool_grows_while_members_block_and_shrinks_after
+    }
+    pressure {
+        beyond_the_bound_a_task_gets_queue_full
+        beyond_the_bound_an_async_method_gets_queue_full
+        a_task_that_waits_for_its_cpu_counts_too
+    }
+    resources {
+        memory_is_counted_like_the_others
+        attributes_and_options_ask_alike
+        gpus_on_threads_are_spoken_of_once
+    }
+    failure {
+        a_panic_while_an_error_is_shown_or_an_argument_is_cloned_fails_the_call
+    }
+    lifetime {
+        an_object_lives_while_a_ref_to_it_does
+    }
+    blocking {
+        an_actor_beyond_the_cap_fails_with_too_many_threads
+        too_many_threads_is_a_typed_error
+        on_one_thread_no_task_is_lost_however_many_wait
+        at_the_cap_an_awaited_task_runs_on_its_waiters_thread
+        beyond_the_cap_a_wait_that_nobody_could_end_is_refused
+    }
+    reasons {
+        every_reason_to_wait_is_entered_and_left
+    }
+}

@@ -177,7 +177,7 @@ pub(crate) fn a_stream_past_its_deadline_ends_with_timeout(env: &Env) {
     let _running = env.start();
     let latch = Latch::new();
     let open = latch.guard();
-    let mut stream = count::options().timeout(Duration::from_millis(30)).remote(4, 1, latch);
+    let mut stream = count::options().timeout(Duration::from_secs(1)).remote(4, 1, latch);
     assert_eq!(stream.next().expect("an item").get().expect("a number"), 0);
     assert_fails(stream.next().expect("the failure").get(), ErrorKind::Timeout);
     assert!(stream.next().is_none());

@@ -112,8 +112,16 @@ fn construct(class: &Class) -> TokenStream {
         impl __m::ConcreteClass for #path {
             type Flow = #flow;
         }
-        __m::inventory::submit! { __m::Entry::Class(<__Constructor as __m::Construct>::DEFINITION) }
-        __m::inventory::submit! { __m::Entry::Implementation(&__m::Implementation::of_self::<#path>()) }
+        #[__m::linkme::distributed_slice(__m::ENTRIES)]
+        #[linkme(crate = __m::linkme)]
+        static __ENTRY: __m::Entry = {
+            #[allow(unused_imports)]
+            use __m::{MaybeSync as _, NotSync as _};
+            __m::class_entry::<__Constructor>(|| (&__m::Probe::<#path>::NEW).sharing())
+        };
+        #[__m::linkme::distributed_slice(__m::ENTRIES)]
+        #[linkme(crate = __m::linkme)]
+        static __ITSELF: __m::Entry = __m::Entry::Implementation(&__m::Implementation::of_self::<#path>());
         #checks
     }
 }

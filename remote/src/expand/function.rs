@@ -84,7 +84,9 @@ fn implementation(function: &Function) -> TokenStream {
             #options
             const BODY: __m::FunctionBody<Self::Args, Self::Output> = #body;
         }
-        __m::inventory::submit! { __m::Entry::Function(<__Body as __m::Function>::DEFINITION) }
+        #[__m::linkme::distributed_slice(__m::ENTRIES)]
+        #[linkme(crate = __m::linkme)]
+        static __ENTRY: __m::Entry = __m::function_entry::<__Body>();
         #checks
     }
 }

@@ -8,7 +8,7 @@ use quote::{format_ident, quote};
 
 /// The type of a handle's field.
 fn field_type(call: &Call) -> Ident {
-    Ident::new(&format!("__{}", call.plain_name()), text::here(call.name.span()))
+    Ident::new(&format!("__Method_{}", call.plain_name()), text::here(call.name.span()))
 }
 
 fn options_name(call: &Call) -> Ident {
@@ -108,6 +108,7 @@ fn entries(call: &Call, class: &TokenStream, class_name: &str) -> TokenStream {
 /// What the library knows and runs.
 fn implementation(call: &Call, class: &TokenStream, class_name: &str, callee: &TokenStream) -> TokenStream {
     let (name, conditions) = (body_name(call), call.docs.conditions());
+    let entry = format_ident!("__ENTRY_{}", call.plain_name());
     let args = call::argument_types(call);
     let output = &call.output.value;
     let full = format!("{class_name}.{}", call.plain_name());
@@ -129,6 +130,10 @@ fn implementation(call: &Call, class: &TokenStream, class_name: &str, callee: &T
             #options
             const BODY: __m::MethodBody<#class, Self::Args, Self::Output> = #body;
         }
+        #conditions
+        #[__m::linkme::distributed_slice(__m::ENTRIES)]
+        #[linkme(crate = __m::linkme)]
+        static #entry: __m::Entry = __m::method_entry::<#name>();
         #checks
     }
 }

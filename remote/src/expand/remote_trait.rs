@@ -40,7 +40,10 @@ pub(crate) fn implementation(implementation: &Implementation) -> TokenStream {
                     self
                 }
             }
-            __m::inventory::submit! { __m::Entry::Implementation(&__m::Implementation::of::<#class, #object>()) }
+            #[__m::linkme::distributed_slice(__m::ENTRIES)]
+            #[linkme(crate = __m::linkme)]
+            static __ENTRY: __m::Entry =
+                __m::Entry::Implementation(&__m::Implementation::of::<#class, #object>());
         },
     )
 }

@@ -1,0 +1,262 @@
+//! The worker processes of a session: kept warm, handed out, taken back, ended.
+//!
+//! ```text
+//! take ──► an idle one of the same kind, or a new one ──► run ──► back among the idle, or told to go
+//! ```
+//!
+//! Workers are of one kind if they were started with the same environment, folder, limit of memory and
+//! GPUs; those of a function with `max_calls` are its own. At most [`IDLE_MAX`] stay idle, and none for
+//! longer than [`IDLE`].
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use super::worker::Worker;
+use super::{Embedded, lock};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{ActorId, ObjectId, WorkerId};
+use crate::process::{Launch, Spawner};
+use crate::resource::GPU;
+use crate::runtime::ActorRef;
+use crate::spec::Definition;
+use crate::store::{Counted, Listener, Object, Slot, Waiter};
+use crate::transport::{Load, Names, Peer, Traffic};
+use crate::value::Opaque;
+
+/// How long a worker without work stays.
+const IDLE: Duration = Duration::from_secs(10);
+/// How many workers without work stay: two for each CPU of most machines, 10 MB each.
+const IDLE_MAX: usize = 8;
+
+/// What tells workers apart that could run the same call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) env: Vec<(String, String)>,
+    pub(super) dir: Option<PathBuf>,
+    pub(super) memory_max: Option<u64>,
+    /// The devices that it may see, by id.
+    pub(super) gpus: Vec<u32>,
+    /// A function with `max_calls`, and how many: its workers run nothing else, so that they are counted.
+    pub(super) limited: Option<(u64, u32)>,
+}
+
+struct Idle {
+    worker: Arc<Worker>,
+    kind: Kind,
+    since: Instant,
+}
+
+/// All workers of a session.
+#[derive(Default)]
+pub(super) struct Workforce {
+    spawner: Mutex<Option<Arc<Spawner>>>,
+    idle: Mutex<Vec<Idle>>,
+    all: Mutex<HashMap<WorkerId, Arc<Worker>>>,
+    /// What went over the sockets of those that are gone.
+    past: Mutex<Traffic>,
+}
+
+impl Workforce {
+    /// The thread that starts processes; made when first needed.
+    pub(super) fn spawner(&self) -> Result<Arc<Spawner>> {
+        let mut spawner = lock(&self.spawner);
+        if let Some(spawner) = &*spawner {
+            return Ok(spawner.clone());
+        }
+        let made = Arc::new(Spawner::start()?);
+        *spawner = Some(made.clone());
+        Ok(made)
+    }
+
+    /// Starts a worker.
+    pub(super) fn hire(
+        &self,
+        host: &Arc<Embedded>,
+        kind: Kind,
+        mark: &str,
+        ready: impl FnOnce(&Arc<Worker>) + Send + 'static,
+    ) -> Arc<Worker> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let id = WorkerId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut env = host.settings.env.clone();
+        env.extend(kind.env);
+        // Where devices are handed out, a worker sees its own alone, or none, as in Ray.
+        if !host.settings.total.get(GPU).is_zero() {
+            let devices: Vec<_> = kind.gpus.iter().map(u32::to_string).collect();
+            env.push(("CUDA_VISIBLE_DEVICES".into(), devices.join(",")));
+        }
+        let launch =
+            Launch { worker: id, mark: mark.into(), env, dir: kind.dir, memory_max: kind.memory_max };
+        let worker = Worker::start(host, launch, ready);
+        if worker.is_alive() {
+            lock(&self.all).insert(id, worker.clone());
+        }
+        worker
+    }
+
+    /// A worker for a call: an idle one of its kind, or a new one.
+    pub(super) fn take(&self, host: &Arc<Embedded>, kind: &Kind, mark: &str) -> Arc<Worker> {
+        loop {
+            let mut idle = lock(&self.idle);
+            let Some(at) = idle.iter().rposition(|idle| idle.kind == *kind) else { break };
+            let Idle { worker, .. } = idle.swap_remove(at);
+            drop(idle);
+            if worker.is_alive() {
+                worker.set_mark(mark);
+                return worker;
+            }
+        }
+        self.hire(host, kind.clone(), mark, |_| {})
+    }
+
+    /// A worker has run its call.
+    pub(super) fn put_back(&self, worker: Arc<Worker>, kind: Kind, now: Instant) {
+        let mut idle = lock(&self.idle);
+        if worker.is_alive() && idle.len() < IDLE_MAX {
+            idle.push(Idle { worker, kind, since: now });
+        } else {
+            drop(idle);
+            worker.leave();
+        }
+    }
+
+    /// Tells those to go that have been idle for long.
+    pub(super) fn sweep(&self, now: Instant) {
+        let mut idle = lock(&self.idle);
+        let is_stale =
+            |idle: &mut Idle| now.saturating_duration_since(idle.since) >= IDLE || !idle.worker.is_alive();
+        let stale: Vec<_> = idle.extract_if(.., is_stale).collect();
+        drop(idle);
+        for idle in stale {
+            idle.worker.leave();
+        }
+    }
+
+    /// What went over the sockets to all workers.
+    pub(super) fn traffic(&self) -> Traffic {
+        let all: Vec<_> = lock(&self.all).values().cloned().collect();
+        let peers = all.iter().filter_map(|worker| worker.peer_now());
+        peers.fold(*lock(&self.past), |sum, peer| sum.plus(peer.sender().traffic()))
+    }
+
+    /// A worker is gone.
+    pub(super) fn remove(&self, id: WorkerId) {
+        let gone = lock(&self.all).remove(&id);
+        if let Some(peer) = gone.as_ref().and_then(|worker| worker.peer_now()) {
+            let mut past = lock(&self.past);
+            *past = past.plus(peer.sender().traffic());
+        }
+        let mut idle = lock(&self.idle);
+        let stale: Vec<_> = idle.extract_if(.., |idle| idle.worker.id() == id).collect();
+        drop(idle);
+        drop((gone, stale));
+    }
+
+    /// Tells all that the session ends: those that are idle go at once.
+    pub(super) fn dismiss(&self) {
+        let all: Vec<_> = lock(&self.all).values().cloned().collect();
+        for worker in all {
+            worker.tell_end();
+        }
+        let idle = std::mem::take(&mut *lock(&self.idle));
+        for idle in idle {
+            idle.worker.leave();
+        }
+    }
+
+    /// Ends all processes that are left, and waits until they are gone.
+    pub(super) fn close(&self) {
+        self.dismiss();
+        let all: Vec<_> = lock(&self.all).values().cloned().collect();
+        for worker in all {
+            worker.kill();
+        }
+        let spawner = lock(&self.spawner).take();
+        drop(spawner);
+    }
+}
+
+/// An object whose type is not known here.
+pub(super) fn imported() -> Arc<dyn Object> {
+    static IMPORTED: Definition = Definition::internal("object of a worker");
+    Slot::<Opaque>::empty(&IMPORTED)
+}
+
+/// Completes an object with what came for it.
+pub(super) fn fill(object: &Arc<dyn Object>, error: Option<Error>, load: &Load) {
+    if let Some(error) = error {
+        object.fail(error);
+    } else if let Some(slot) = object.as_any().downcast_ref::<Slot<Opaque>>() {
+        slot.complete(Ok(load.opaque()));
+    } else {
+        with_names(load.names(), || object.fill(&mut load.unpacker()));
+    }
+}
+
+thread_local! {
+    /// Whose names stand in the bytes that are read on this thread.
+    static NAMES: RefCell<Option<Arc<dyn Names>>> = const { RefCell::new(None) };
+}
+
+/// Reads bytes whose ids are those of `names`.
+pub(super) fn with_names<R>(names: Arc<dyn Names>, f: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Arc<dyn Names>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            NAMES.set(self.0.take());
+        }
+    }
+    let _outer = Restore(NAMES.replace(Some(names)));
+    f()
+}
+
+/// The object that the bytes that are read on this thread call `id`.
+pub(super) fn named_object(id: ObjectId) -> Option<Counted<dyn Object>> {
+    NAMES.with_borrow(|names| names.as_ref()?.object(id))
+}
+
+/// The actor likewise.
+pub(super) fn named_actor(id: ActorId) -> Option<ActorRef> {
+    NAMES.with_borrow(|names| names.as_ref()?.actor(id))
+}
+
+/// A typed object for one whose type was not known until now: `typed` follows `opaque`.
+pub(super) fn typed_of(opaque: Counted<dyn Object>, typed: &Arc<dyn Object>) {
+    struct Follow {
+        opaque: Mutex<Option<Counted<dyn Object>>>,
+        typed: Weak<dyn Object>,
+    }
+    impl Listener for Follow {
+        fn ready(&self, _: usize, _: bool) {
+            let Some(opaque) = lock(&self.opaque).take() else { return };
+            let Some(typed) = self.typed.upgrade() else { return };
+            if let Some(error) = opaque.object().error() {
+                opaque.object().head().set_seen();
+                typed.fail(error.clone());
+                return;
+            }
+            let slot = opaque.object().clone().typed().downcast::<Arc<dyn crate::store::Of<Opaque>>>();
+            let value = slot.ok().and_then(|slot| {
+                let slot = Counted::new(*slot);
+                slot.value()?.ok().cloned()
+            });
+            match value {
+                Some(value) => {
+                    let names = Peer::names_in(&value);
+                    with_names(names, || typed.fill(&mut value.unpacker()));
+                }
+                None => drop(typed.fail(Error::new(ErrorKind::ObjectLost, "the value is gone"))),
+            }
+        }
+    }
+    let source = opaque.object().clone();
+    let follow = Follow { opaque: Mutex::new(Some(opaque)), typed: Arc::downgrade(typed) };
+    let waiter = Waiter { listener: Arc::new(follow), token: 0 };
+    if let Some(waiter) = source.head().listen(waiter) {
+        waiter.listener.ready(0, false);
+    }
+}

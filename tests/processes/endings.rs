@@ -1,0 +1,154 @@
+//! Who ends when: with the driver, with the session, and never with a thread.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mobula::prelude::*;
+use mobula::{get, testing};
+use rustix::process::Signal;
+
+use crate::common::{Env, SOON, eventually};
+use crate::crashes::signal;
+use crate::executable::{folder, program};
+
+/// The processes of a group, but for those that are dead and not reaped.
+fn group(leader: u32) -> Vec<u32> {
+    processes(|fields| fields[2] == leader.to_string())
+}
+
+/// The live children of this process.
+fn children() -> Vec<u32> {
+    processes(|fields| fields[1] == std::process::id().to_string())
+}
+
+/// The live processes with such a state, parent, group and so on.
+fn processes(is_wanted: impl Fn(&[&str]) -> bool) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("Linux lists processes");
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let is_wanted = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name in brackets may hold anything.
+        let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+        let fields: Vec<_> = rest.split(' ').collect();
+        fields[0] != "Z" && is_wanted(&fields)
+    };
+    pids.filter(is_wanted).collect()
+}
+
+/// What is in a folder.
+fn names_in(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+pub(crate) fn no_process_outlives_a_killed_driver(_: &Env) {
+    let folder = folder();
+    let temp = folder.path().join("temp");
+    fs::create_dir(&temp).expect("a folder of our own");
+    let shm = Path::new("/dev/shm");
+    let before = names_in(shm);
+
+    let mut command = program("program_workers", &folder.path().join("log"), &["sleepers"]);
+    command.process_group(0).env("TMPDIR", &temp).stdout(Stdio::piped());
+    let mut driver = command.spawn().expect("it starts");
+    let lines = BufReader::new(driver.stdout.take().expect("it is piped")).lines();
+    let asleep = lines.map_while(Result::ok).filter(|line| line.contains("asleep over 1000000 numbers"));
+    assert_eq!(asleep.take(8).count(), 8, "all eight run");
+    assert!(group(driver.id()).len() >= 9, "{:?}", group(driver.id()));
+
+    let killed = Instant::now();
+    driver.kill().expect("it runs");
+    driver.wait().expect("it was started here");
+    let mut left = group(driver.id());
+    while !left.is_empty() && killed.elapsed() < Duration::from_secs(1) {
+        thread::sleep(Duration::from_millis(1));
+        left = group(driver.id());
+    }
+    assert!(left.is_empty(), "{left:?} live {:?} after their driver", killed.elapsed());
+    assert_eq!(names_in(&temp), BTreeSet::new(), "nothing is left in the folder for what is temporary");
+    let after: Vec<_> = names_in(shm).difference(&before).cloned().collect();
+    assert!(after.iter().all(|name| !name.contains("mobula")), "left in shared memory: {after:?}");
+}
+
+#[remote(isolation = "process")]
+fn pid(pause_ms: u64) -> u32 {
+    thread::sleep(Duration::from_millis(pause_ms));
+    std::process::id()
+}
+
+struct Steady {
+    calls: u32,
+}
+
+#[remote(isolation = "process")]
+impl Steady {
+    pub(crate) fn new() -> Self {
+        Self { calls: 0 }
+    }
+    pub(crate) fn call(&mut self) -> (u32, u32) {
+        self.calls += 1;
+        (self.calls, std::process::id())
+    }
+}
+
+/// The death signal of a process follows the thread that started it.
+pub(crate) fn ten_thousand_threads_come_and_go_and_no_worker_with_them(env: &Env) {
+    /// Waits for the next, each on a thread; the deepest starts the workers.
+    #[remote(isolation = "thread")]
+    fn nested(depth: u32) -> mobula::Result<(u32, Vec<u32>, ActorHandle<Steady>)> {
+        if depth > 0 {
+            return nested::remote(depth - 1).get();
+        }
+        let pids: Vec<_> = (0..4).map(|_| pid::remote(100)).collect();
+        let steady = Steady::remote();
+        let (_, actor) = steady.call.remote().get()?;
+        Ok((actor, get(&pids)?, steady))
+    }
+    let running = env.start();
+    let deep = nested::remote(10_000);
+    let (actor, tasks, steady) = deep.get_timeout(SOON * 10).expect("all the way down");
+    drop(deep);
+    assert!(testing::threads_peak() > 9_000, "{} threads", testing::threads_peak());
+    // A thread that came last has an end as well.
+    let again: BTreeSet<_> = (0..2).map(|_| pid::remote(1).get().expect("a call")).collect();
+    assert!(eventually(|| testing::leftovers().threads == 0), "the threads have gone");
+
+    assert_eq!(steady.call.remote().get_timeout(SOON).expect("the actor lives"), (2, actor));
+    let tasks: BTreeSet<_> = tasks.into_iter().collect();
+    let calls: Vec<_> = (0..4).map(|_| pid::remote(100)).collect();
+    let now: BTreeSet<_> = get(&calls).expect("calls").into_iter().collect();
+    assert!(
+        again.is_subset(&tasks) && now.is_subset(&tasks),
+        "the same workers: {tasks:?}, {again:?}, {now:?}"
+    );
+    drop((calls, steady, running));
+}
+
+pub(crate) fn a_session_takes_its_workers_along(env: &Env) {
+    for _ in 0..3 {
+        let running = env.start();
+        let calls: Vec<_> = (0..4).map(|_| pid::remote(20)).collect();
+        let steady = Steady::remote();
+        let mut pids = get(&calls).expect("calls");
+        pids.push(steady.call.remote().get().expect("a call").1);
+        let live = children();
+        assert!(pids.iter().all(|pid| live.contains(pid)), "{pids:?} in {live:?}");
+        drop((calls, steady, running));
+        let live = children();
+        assert!(pids.iter().all(|pid| !live.contains(pid)), "{pids:?} in {live:?}");
+    }
+    // A session with a worker that is stopped ends all the same.
+    let running = env.start();
+    let stopped = pid::remote(1).get().expect("a call");
+    signal(stopped, Signal::STOP);
+    let start = Instant::now();
+    drop(running);
+    assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+    assert!(!children().contains(&stopped), "it is gone");
+}

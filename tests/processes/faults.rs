@@ -1,0 +1,185 @@
+//! What goes wrong between processes, and the typed error that follows.
+
+use std::time::{Duration, Instant};
+
+use mobula::Error;
+use mobula::prelude::*;
+use rustix::process::Signal;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::common::{Env, SOON, assert_fails, eventually};
+use crate::crashes::signal;
+use crate::executable::said_by;
+
+#[remote(isolation = "process", max_retries = 0)]
+fn double(x: u64) -> u64 {
+    2 * x
+}
+
+struct Named;
+
+#[remote(isolation = "process")]
+impl Named {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+    pub(crate) fn pid(&self) -> u32 {
+        std::process::id()
+    }
+}
+
+/// What a process is at, in a letter.
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+pub(crate) fn a_stopped_worker_stops_nobody_else(env: &Env) {
+    #[remote(isolation = "process", max_retries = 0)]
+    fn stop_itself() -> u32 {
+        signal(std::process::id(), Signal::STOP);
+        // Not all threads stop at once.
+        std::thread::sleep(Duration::from_millis(100));
+        std::process::id()
+    }
+    let _running = env.start();
+    let actors = [Named::remote(), Named::remote()];
+    let pids = actors.each_ref().map(|actor| actor.pid.remote().get().expect("a call"));
+    signal(pids[0], Signal::STOP);
+    assert!(eventually(|| state(pids[0]) == Some('T')), "it is stopped");
+
+    let start = Instant::now();
+    let time = Duration::from_millis(300);
+    let stopped = actors[0].pid.options().timeout(time).remote();
+    let task = stop_itself::options().timeout(time).remote();
+    for n in 0..200 {
+        assert_eq!(double::remote(n).get_timeout(SOON).expect("others go on"), 2 * n);
+        assert_eq!(actors[1].pid.remote().get_timeout(SOON).expect("others go on"), pids[1]);
+    }
+    assert_fails(stopped.get(), ErrorKind::Timeout);
+    assert_fails(task.get(), ErrorKind::Timeout);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    let waiting = actors[0].pid.remote();
+    assert_fails(waiting.get_timeout(time), ErrorKind::Timeout);
+    signal(pids[0], Signal::CONT);
+    assert_eq!(waiting.get_timeout(SOON).expect("it goes on where it was"), pids[0]);
+}
+
+/// Goes into bytes, or comes out of them, only if it may.
+#[derive(Clone, Debug, PartialEq)]
+struct Fussy {
+    goes: bool,
+    comes: bool,
+}
+
+impl Fussy {
+    const STAYS: Self = Self { goes: false, comes: true };
+    const IS_LOST: Self = Self { goes: true, comes: false };
+    const TRAVELS: Self = Self { goes: true, comes: true };
+}
+
+impl Serialize for Fussy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.goes {
+            self.comes.serialize(serializer)
+        } else {
+            Err(serde::ser::Error::custom("it stays where it is"))
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Fussy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if bool::deserialize(deserializer)? {
+            Ok(Self::TRAVELS)
+        } else {
+            Err(serde::de::Error::custom("it is lost on the way"))
+        }
+    }
+}
+
+#[remote(isolation = "process")]
+fn make(goes: bool, comes: bool) -> Fussy {
+    Fussy { goes, comes }
+}
+
+#[remote(isolation = "process")]
+fn take(fussy: Fussy) -> bool {
+    fussy.goes
+}
+
+struct Holder(Fussy);
+
+#[remote(isolation = "process")]
+impl Holder {
+    pub(crate) fn new(fussy: Fussy) -> Self {
+        Self(fussy)
+    }
+    pub(crate) fn swap(&mut self, mut fussy: Fussy) -> Fussy {
+        std::mem::swap(&mut self.0, &mut fussy);
+        fussy
+    }
+    pub(crate) fn make(&self, goes: bool, comes: bool) -> Fussy {
+        Fussy { goes, comes }
+    }
+    pub(crate) fn pid(&self) -> u32 {
+        std::process::id()
+    }
+}
+
+pub(crate) fn what_cannot_be_serialised(env: &Env) {
+    let _running = env.start();
+    let error = assert_fails(take::remote(Fussy::STAYS).get_timeout(SOON), ErrorKind::Encode);
+    assert!(error.message().contains("it stays where it is"), "{error}");
+    assert_eq!(error.function(), Some("take"), "{error}");
+    let error = assert_fails(make::remote(false, true).get_timeout(SOON), ErrorKind::Encode);
+    assert!(error.message().contains("it stays where it is"), "{error}");
+    assert_eq!(error.function(), Some("make"), "{error}");
+    assert!(take::remote(Fussy::TRAVELS).get_timeout(SOON).expect("the worker lives on"));
+
+    let dead = assert_fails(Holder::remote(Fussy::STAYS).ready().get_timeout(SOON), ErrorKind::ActorDied);
+    assert_eq!(dead.cause().map(Error::kind), Some(ErrorKind::Encode), "{dead:?}");
+    let holder = Holder::remote(Fussy::TRAVELS);
+    let pid = holder.pid.remote().get().expect("a call");
+    assert_fails(holder.swap.remote(Fussy::STAYS).get_timeout(SOON), ErrorKind::Encode);
+    assert_fails(holder.make.remote(false, true).get_timeout(SOON), ErrorKind::Encode);
+    assert_eq!(holder.pid.remote().get_timeout(SOON).expect("the actor lives on"), pid);
+}
+
+pub(crate) fn what_cannot_be_deserialised(env: &Env) {
+    let _running = env.start();
+    let error = assert_fails(take::remote(Fussy::IS_LOST).get_timeout(SOON), ErrorKind::Decode);
+    assert!(error.message().contains("it is lost on the way"), "{error}");
+    assert_eq!(error.function(), Some("take"), "{error}");
+    let error = assert_fails(make::remote(true, false).get_timeout(SOON), ErrorKind::Decode);
+    assert!(error.message().contains("it is lost on the way"), "{error}");
+    assert_eq!(error.function(), Some("make"), "{error}");
+    assert!(take::remote(Fussy::TRAVELS).get_timeout(SOON).expect("the worker lives on"));
+
+    let dead = assert_fails(Holder::remote(Fussy::IS_LOST).ready().get_timeout(SOON), ErrorKind::ActorDied);
+    assert_eq!(dead.cause().map(Error::kind), Some(ErrorKind::Decode), "{dead:?}");
+    let holder = Holder::remote(Fussy::TRAVELS);
+    let pid = holder.pid.remote().get().expect("a call");
+    assert_fails(holder.swap.remote(Fussy::IS_LOST).get_timeout(SOON), ErrorKind::Decode);
+    assert_fails(holder.make.remote(true, false).get_timeout(SOON), ErrorKind::Decode);
+    assert_eq!(holder.swap.remote(Fussy::TRAVELS).get_timeout(SOON).expect("a call"), Fussy::TRAVELS);
+    assert_eq!(holder.pid.remote().get_timeout(SOON).expect("the actor lives on"), pid);
+}
+
+pub(crate) fn no_descriptor_is_left(_: &Env) {
+    let said = said_by(&["descriptors"]);
+    let word = |start: &str| {
+        let found = said.stdout.lines().find_map(|line| line.strip_prefix(start)?.strip_prefix(": "));
+        found.unwrap_or_else(|| panic!("no line {start:?} in {}", said.stdout)).to_owned()
+    };
+    assert_eq!(word("before"), "2");
+    assert_eq!(word("a warm worker"), "4", "what needs no descriptor works");
+    assert_eq!(word("a new worker"), "Io");
+    assert!(["Io", "StoreFull"].contains(&word("a large argument").as_str()), "{}", said.stdout);
+    assert_eq!(word("a new worker after"), "8", "all is well when there are some again");
+    assert_eq!(word("a large argument after"), "1000000.0");
+    let without = word("a large result without");
+    assert!(["Io", "StoreFull", "WorkerCrashed"].contains(&without.as_str()), "{without}: {}", said.stdout);
+    assert_eq!(word("after all"), "10");
+    assert!(!said.stderr.contains("panicked"), "{}", said.stderr);
+}
