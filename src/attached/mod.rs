@@ -256,12 +256,14 @@ impl Desk for Attached {
         None
     }
 
-    fn begun(&self, call: &Arc<dyn Object>) {
-        let Some(call) = self.number_of(call) else { return };
+    fn begun(&self, call: &Arc<dyn Object>) -> bool {
+        let Some(call) = self.number_of(call) else { return true };
         match self.mark.get() {
             Some(mark) => mark.set(call),
             None => self.tell(&Message::Begun { call }),
         }
+        // The word of a kill may still be on its way; its mark is there when the kill returns.
+        self.peer().mark().is_none_or(|mark| mark == 0)
     }
 
     fn rebuilt(&self, _: &Arc<ActorCore>) {

@@ -271,6 +271,7 @@ impl AwayHost {
         restarts: u32,
     ) -> Result<()> {
         let args = packed(Refs::Resolved, |packer| constructor.pack(packer))?;
+        worker.open_gate()?;
         let number = worker.enter(self.clone())?;
         self.lock().stage = Stage::Building(worker.clone(), Some(number));
         let actor = self.actor();
@@ -837,7 +838,8 @@ impl Mailbox for AwayHost {
 
     fn len(&self) -> usize {
         let inner = self.lock();
-        inner.queue.len() + inner.flights.values().filter(|flight| !flight.has_begun).count()
+        let in_hand = usize::from(inner.is_moving && !inner.flights.is_empty());
+        inner.queue.len() + in_hand + inner.flights.values().filter(|flight| !flight.has_begun).count()
     }
 
     fn drain(&self) -> Vec<Arc<dyn Object>> {
@@ -867,6 +869,9 @@ impl AwayHost {
         }
         let death = self.death();
         let inner = self.lock();
+        if let Stage::Up(worker) | Stage::Building(worker, _) | Stage::Leaving(worker, _) = &inner.stage {
+            worker.shut_gate();
+        }
         let (Stage::Up(worker) | Stage::Building(worker, _) | Stage::Leaving(worker, _)) = &inner.stage
         else {
             return;

@@ -22,7 +22,7 @@ use crate::protocol::{Message, Said, Told, VERSION};
 use crate::registry::{self, Entry, Items, Opening};
 use crate::runtime::{self, ActorRef, Answer, Base, Creation, Frame, Pause, Question, Runtime, Task};
 use crate::spec::{Definition, Options};
-use crate::store::{self, Counted, Listener, Object, Slot, Waiter};
+use crate::store::{self, Counted, Listener, Mark, Object, Slot, Waiter};
 use crate::transport::{self, Load, Naming, Peer, Receiver, When};
 use crate::value::{Encoded, Refs};
 
@@ -95,6 +95,8 @@ pub(super) struct Worker {
     start: Mutex<Start>,
     started: Condvar,
     process: OnceLock<Process>,
+    /// Zero while the worker's actor may take calls.
+    gate: OnceLock<Mark>,
     calls: Mutex<Calls>,
     /// Streams that the worker reads, by its name for them.
     streams: Mutex<HashMap<ObjectId, Arc<Forward>>>,
@@ -119,6 +121,7 @@ impl Worker {
             start: Mutex::new(Start::Coming),
             started: Condvar::new(),
             process: OnceLock::new(),
+            gate: OnceLock::new(),
             calls: Mutex::default(),
             streams: Mutex::default(),
             is_leaving: AtomicBool::new(false),
@@ -161,6 +164,21 @@ impl Worker {
     pub(super) fn set_mark(&self, mark: &str) {
         if let Some(process) = self.process.get() {
             process.set_mark(mark);
+        }
+    }
+
+    /// Shows the worker a gate, so that a call which was sent can still be kept from running.
+    pub(super) fn open_gate(&self) -> Result<()> {
+        let gate = Mark::new()?;
+        self.peer()?.show_mark(&gate)?;
+        let _ = self.gate.set(gate);
+        Ok(())
+    }
+
+    /// No call of the worker's actor begins any more.
+    pub(super) fn shut_gate(&self) {
+        if let Some(gate) = self.gate.get() {
+            gate.set(1);
         }
     }
 

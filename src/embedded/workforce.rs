@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::worker::Worker;
-use super::{Embedded, lock};
+use super::{Embedded, lock, shutdown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ActorId, ObjectId, WorkerId};
 use crate::process::{Launch, Spawner};
@@ -50,10 +50,21 @@ struct Idle {
     since: Instant,
 }
 
+/// The thread that starts processes.
+#[derive(Default)]
+enum Hiring {
+    /// No process was needed so far.
+    #[default]
+    NotYet,
+    On(Arc<Spawner>),
+    /// The session has ended.
+    Over,
+}
+
 /// All workers of a session.
 #[derive(Default)]
 pub(super) struct Workforce {
-    spawner: Mutex<Option<Arc<Spawner>>>,
+    hiring: Mutex<Hiring>,
     idle: Mutex<Vec<Idle>>,
     all: Mutex<HashMap<WorkerId, Arc<Worker>>>,
     /// What went over the sockets of those that are gone.
@@ -63,12 +74,14 @@ pub(super) struct Workforce {
 impl Workforce {
     /// The thread that starts processes; made when first needed.
     pub(super) fn spawner(&self) -> Result<Arc<Spawner>> {
-        let mut spawner = lock(&self.spawner);
-        if let Some(spawner) = &*spawner {
-            return Ok(spawner.clone());
+        let mut hiring = lock(&self.hiring);
+        match &*hiring {
+            Hiring::On(spawner) => return Ok(spawner.clone()),
+            Hiring::Over => return Err(shutdown()),
+            Hiring::NotYet => {}
         }
         let made = Arc::new(Spawner::start()?);
-        *spawner = Some(made.clone());
+        *hiring = Hiring::On(made.clone());
         Ok(made)
     }
 
@@ -175,8 +188,8 @@ impl Workforce {
         for worker in all {
             worker.kill();
         }
-        let spawner = lock(&self.spawner).take();
-        drop(spawner);
+        let hiring = std::mem::replace(&mut *lock(&self.hiring), Hiring::Over);
+        drop(hiring);
     }
 }
 

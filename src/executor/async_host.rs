@@ -413,8 +413,12 @@ impl Host {
     }
 
     fn start(self: &Rc<Self>, object: Arc<dyn Object>) {
-        let Some(call) = start(object.clone()) else { return };
-        self.desk.begun(&object);
+        let Some(mut call) = start(object.clone()) else { return };
+        if !self.desk.begun(&object) {
+            attempt::put_away(&mut call);
+            object.fail(killed(&self.actor));
+            return;
+        }
         let retry = call.retry().or(self.actor.policy().retry).unwrap_or(ONCE);
         let is_exclusive = object.head().is_exclusive();
         self.actor.running().lock().push(object.clone());

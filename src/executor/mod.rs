@@ -57,8 +57,10 @@ pub(crate) trait Desk: Send + Sync {
     fn place(&self) -> (NodeId, WorkerId);
     /// Who runs a task that is not to run on a thread here.
     fn courier(&self, task: &Arc<dyn Object>) -> Option<Arc<dyn Courier>>;
-    /// A call to an actor is about to run.
-    fn begun(&self, _call: &Arc<dyn Object>) {}
+    /// A call to an actor is about to run; `false` if it may not any more, since the actor was killed.
+    fn begun(&self, _call: &Arc<dyn Object>) -> bool {
+        true
+    }
     /// An actor is about to be built anew after a crash.
     fn rebuilt(&self, _actor: &Arc<ActorCore>) {}
 }

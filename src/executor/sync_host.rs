@@ -177,7 +177,11 @@ impl Host {
             return Err(death);
         }
         let Some(mut call) = start(object.clone()) else { return Ok(()) };
-        self.desk.begun(&object);
+        if !self.desk.begun(&object) {
+            let error = killed(&self.actor);
+            self.fail(&mut call, error, 1);
+            return Ok(());
+        }
         let retry = call.retry().or(self.actor.policy().retry).unwrap_or(ONCE);
         if overlaps && let Some(State::Shared(state)) = &self.state {
             self.crew.run(Piece { state: state.clone(), call, retry, attempt: 1 });
