@@ -292,11 +292,13 @@ pub(crate) fn a_parent_and_its_child_end_together_at_the_parents_deadline(env: &
         board.pin.remote(mobula::put(child.clone())?).get()?;
         child.get()
     }
+    // A process takes its time to start.
+    let allowed = if env.has_processes() { LATER } else { Duration::from_millis(200) };
     let round = || {
         let _running = env.start_with(env.config().num_cpus(1.0));
         let (journal, board) = (Journal::new(), Board::remote());
         let begin = Instant::now();
-        let family = parent::options().timeout(Duration::from_millis(200)).remote(&board, journal);
+        let family = parent::options().timeout(allowed).remote(&board, journal);
         journal.expect("child runs");
         let child = board.take.remote().get().expect("a call").expect("it was pinned");
         let next = note::remote(journal, "next");
@@ -309,7 +311,7 @@ pub(crate) fn a_parent_and_its_child_end_together_at_the_parents_deadline(env: &
     let rounds = [round(), round(), round(), round(), round()];
     assert!(rounds.iter().all(|took| *took >= Duration::from_millis(200)), "{rounds:?}");
     // A busy machine may be late, though not each time.
-    assert!(rounds.iter().any(|took| *took < Duration::from_millis(300)), "{rounds:?}");
+    assert!(rounds.iter().any(|took| *took < allowed + Duration::from_millis(100)), "{rounds:?}");
 }
 
 pub(crate) fn a_child_can_shorten_its_deadline_and_not_lengthen_it(env: &Env) {
