@@ -29,7 +29,7 @@
 //! - nothing of an arena is made or touched before the first write.
 //!
 //! `unsafe` is allowed in this room alone; `slot.rs`, `region.rs` and `arena.rs` say at each block why it
-//! holds.
+//! holds. Miri runs over it with the heap as memory, and loom over the slot, see `.ci/run`.
 
 #![allow(unsafe_code)]
 
