@@ -99,7 +99,7 @@ pub(crate) struct Terms {
     /// Attempts of the call in processes that are gone.
     before: u32,
     /// The value's bytes where other processes read them, once one did.
-    shared: Option<Arc<Mutex<Option<Bytes>>>>,
+    shared: Option<Arc<std::sync::Mutex<Option<Bytes>>>>,
     /// Where the call is to run, if not on a thread here.
     place: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -363,7 +363,7 @@ impl Head {
     }
 
     /// Where the value's bytes are kept for other processes, once they were placed.
-    fn shared(&self) -> Arc<Mutex<Option<Bytes>>> {
+    fn shared(&self) -> Arc<std::sync::Mutex<Option<Bytes>>> {
         self.lock().terms.get_or_insert_default().shared.get_or_insert_default().clone()
     }
 
