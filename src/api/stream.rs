@@ -97,7 +97,7 @@ impl<T: Send> Listener for Shared<T> {
 /// The results of a remote function or method that returns an iterator, as refs that are there.
 ///
 /// An [`Iterator`] that blocks and a [`Stream`] that does not. A producer is at most 1,000 items ahead.
-/// If it fails, the last ref yielded has failed. Dropping the stream cancels the producer.
+/// If it fails, the last ref yielded has failed; it is not tried again once it has yielded. Dropping the stream cancels the producer.
 pub struct ObjectStream<T: Send + Sync + 'static> {
     definition: &'static Definition,
     shared: Arc<Shared<T>>,

@@ -69,7 +69,7 @@ impl Attached {
     pub(super) fn yielded(&self, object: ObjectId, load: &Load) {
         // Taken out while the item is read: users' code reads it.
         let call = lock(&self.pending).get_mut(&object).and_then(Option::take);
-        let Some(call) = call else { return };
+        let Some(mut call) = call else { return };
         let fed = executor::caught(|| call.feed(&mut load.unpacker()));
         if let Some(place) = lock(&self.pending).get_mut(&object) {
             *place = Some(call);

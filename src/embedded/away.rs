@@ -556,9 +556,10 @@ impl AwayHost {
             if let Some(listener) = flight.listener.take() {
                 head.unlisten(Arc::as_ptr(&listener).cast());
             }
+            let is_spent = flight.attempt > flight.retry.retries || flight.call.has_yielded();
             if !flight.has_begun && !dies {
                 again.push(flight);
-            } else if flight.has_begun && !dies && flight.attempt <= flight.retry.retries {
+            } else if flight.has_begun && !dies && !is_spent {
                 flight.attempt += 1;
                 again.push(flight);
             } else {
@@ -708,7 +709,7 @@ impl AwayHost {
 
     fn feed(&self, worker: &Arc<Worker>, peer: &Arc<Peer>, call: u64, load: &Load) {
         // The flight is taken out while its item is read: users' code reads it.
-        let Some(flight) = self.lock().flights.remove(&call) else { return };
+        let Some(mut flight) = self.lock().flights.remove(&call) else { return };
         let fed = with_names(load.names(), || flight.call.feed(&mut load.unpacker()));
         self.lock().flights.insert(call, flight);
         match fed {

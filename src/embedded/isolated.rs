@@ -199,7 +199,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn feed(&self, load: &crate::transport::Load) -> Result<()> {
+    fn feed(&mut self, load: &crate::transport::Load) -> Result<()> {
         let peer = self.worker.peer()?;
         let room = with_names(load.names(), || self.call.feed(&mut load.unpacker()))?;
         acknowledge(&peer, self.number, room);

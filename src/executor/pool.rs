@@ -487,7 +487,8 @@ fn run(pool: &Pool, mut call: Started, courier: Option<&dyn Courier>, returned: 
         runtime::leave();
         if let Outcome::Failed(error) | Outcome::Panicked(error) = outcome {
             let is_lost = error.kind().is_of_process();
-            if !is_spent && (retry.on_error || is_lost) && !call.object().head().is_complete() {
+            let is_over = is_spent || call.has_yielded() || call.object().head().is_complete();
+            if !is_over && (retry.on_error || is_lost) {
                 continue;
             }
             let (node, _) = pool.desk().place();

@@ -591,6 +591,7 @@ pub(crate) struct Started {
     retry: Option<Retry>,
     attempts: u32,
     before: u32,
+    has_yielded: bool,
 }
 
 /// Takes a call out of its queue; `None` if it was completed from outside, or has started already.
@@ -605,7 +606,7 @@ pub(crate) fn start(object: Arc<dyn Object>) -> Option<Started> {
     let (retry, before) = (terms.and_then(|terms| terms.retry), terms.map_or(0, |terms| terms.before));
     drop(control);
     settle(head.bytes as usize);
-    Some(Started { object, retry, attempts: 0, before })
+    Some(Started { object, retry, attempts: 0, before, has_yielded: false })
 }
 
 impl Started {
@@ -631,9 +632,15 @@ impl Started {
     }
 
     /// Hands an item that came from another process to the reader of the call's stream.
-    pub(crate) fn feed(&self, item: &mut Unpacker<'_>) -> Result<Option<Arc<dyn Object>>> {
+    pub(crate) fn feed(&mut self, item: &mut Unpacker<'_>) -> Result<Option<Arc<dyn Object>>> {
+        self.has_yielded = true;
         // SAFETY: as in `pack`.
         unsafe { self.object.feed_job(item) }
+    }
+
+    /// Whether an item came from another process: what was yielded cannot be taken back.
+    pub(crate) fn has_yielded(&self) -> bool {
+        self.has_yielded
     }
 
     /// How often it is tried, if the call itself says so.

@@ -203,6 +203,27 @@ pub(crate) fn attempts_are_numbered_and_end(env: &Env) {
     assert_eq!((error.attempt(), pids.notes().len()), (Some(2), 2), "{error}");
 }
 
+pub(crate) fn a_stream_is_tried_again_until_it_has_yielded(env: &Env) {
+    /// Crashes in its first attempt, once it has yielded so many.
+    #[remote(isolation = "process")]
+    fn yield_until(crash_at: u32) -> impl Iterator<Item = u32> {
+        let crashes = context().attempt == 1;
+        (0..4).inspect(move |n| {
+            if crashes && *n == crash_at {
+                Way::Abort.go();
+            }
+        })
+    }
+    let _running = env.start();
+    let whole: Vec<_> = yield_until::remote(0).values().map(|item| item.expect("an item")).collect();
+    assert_eq!(whole, [0, 1, 2, 3]);
+    let mut values = yield_until::remote(2).values();
+    assert_eq!(values.next().expect("an item").expect("it came before"), 0);
+    assert_eq!(values.next().expect("an item").expect("it came before"), 1);
+    assert_fails(values.next().expect("the failure"), ErrorKind::WorkerCrashed);
+    assert!(values.next().is_none());
+}
+
 struct Keeper {
     values: Vec<u32>,
     latch: Latch,

@@ -65,6 +65,7 @@ tests! {
         an_actor_restarts_and_its_queue_goes_on_in_order
         an_actors_calls_are_tried_again
         a_constructor_that_crashes
+        a_stream_is_tried_again_until_it_has_yielded
     }
     endings {
         no_process_outlives_a_killed_driver
