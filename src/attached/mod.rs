@@ -258,9 +258,13 @@ impl Desk for Attached {
 
     fn begun(&self, call: &Arc<dyn Object>) -> bool {
         let Some(call) = self.number_of(call) else { return true };
-        match self.mark.get() {
-            Some(mark) => mark.set(call),
-            None => self.tell(&Message::Begun { call }),
+        if let Some(mark) = self.mark.get() {
+            mark.set(call);
+        } else {
+            self.tell(&Message::Begun { call });
+            // Also if another thread writes just now: what is not written ends with this process, and the
+            // call would be sent again.
+            self.peer().sender().settle();
         }
         // The word of a kill may still be on its way; its mark is there when the kill returns.
         self.peer().mark().is_none_or(|mark| mark == 0)

@@ -50,6 +50,8 @@ struct Line {
 #[derive(Debug, Default)]
 struct State {
     queue: Load,
+    /// Bytes that were queued so far.
+    pushed: u64,
     /// An empty one whose memory is used again.
     spare: Load,
     /// Somebody writes, and looks into the queue again before leaving.
@@ -100,6 +102,7 @@ impl Sender {
             return Err(error.clone());
         }
         state.queue.push(head, frame, fds);
+        state.pushed += (head.len() + frame.len()) as u64;
         Flow::add(&self.0.socket.out.frames, 1);
         if state.writing || (when == When::Batch && state.queue.bytes.len() < BATCH) {
             return Ok(());
@@ -113,6 +116,21 @@ impl Sender {
         if !state.writing && !state.queue.bytes.is_empty() {
             // Whoever sends next is told.
             let _ = self.write_out(state);
+        }
+    }
+
+    /// Waits until what is queued now is written, by whomever, or nothing can be any more.
+    pub(crate) fn settle(&self) {
+        let until = self.0.lock().pushed;
+        loop {
+            self.flush();
+            let state = self.0.lock();
+            let left = state.queue.bytes.len() + self.0.taken.load(Ordering::Relaxed);
+            if state.gone.is_some() || state.pushed - left as u64 >= until {
+                return;
+            }
+            drop(state);
+            thread::yield_now();
         }
     }
 
@@ -346,6 +364,34 @@ mod tests {
         assert_eq!(sender.queued(), 0);
         let back = receiver.traffic();
         assert_eq!((back.frames_in, back.reads, back.bytes_in), (10, 10, 60));
+    }
+
+    #[test]
+    fn what_is_settled_is_written() {
+        let ((sender, _), (_, mut receiver)) = ends();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..1_000_u32 {
+                        sender
+                            .send(
+                                &n.to_be_bytes(),
+                                Vec::new(),
+                                if n % 2 == 0 { When::Now } else { When::Batch },
+                            )
+                            .expect("it is open");
+                        sender.settle();
+                    }
+                });
+            }
+            for _ in 0..4_000 {
+                next(&mut receiver);
+            }
+        });
+        assert_eq!(sender.queued(), 0);
+        drop(receiver);
+        while sender.send(&[0; 1024], Vec::new(), When::Now).is_ok() {}
+        sender.settle();
     }
 
     #[test]
