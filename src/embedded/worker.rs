@@ -280,6 +280,7 @@ impl Worker {
                 let error = self.crash(ending, why);
                 self.gone(&error);
                 peer.end();
+                store::arena().detach(self.id);
             }
             Err(error) => {
                 if let Some(process) = self.process.get() {

@@ -88,6 +88,9 @@ struct State {
     /// What was written and can be borrowed by this process itself, by index and offset.
     live: BTreeMap<(u32, u64), Weak<Own>>,
     attached: BTreeMap<SegmentId, Arc<dyn Region>>,
+    /// Those of processes that have gone, of which something is still borrowed: the last to drop that
+    /// forgets them.
+    orphans: BTreeSet<SegmentId>,
     /// The address of each segment, own or attached, to its size and id.
     places: BTreeMap<usize, (usize, SegmentId)>,
     /// Own segments that others may have mapped.
@@ -142,14 +145,16 @@ struct Lent<F: FnOnce()> {
 
 enum Source {
     Own(Arc<Own>),
-    Attached(Arc<dyn Region>),
+    /// `None` once it is dropped.
+    Attached(SegmentId, Option<Arc<dyn Region>>),
 }
 
 impl<F: FnOnce()> AsRef<[u8]> for Lent<F> {
     fn as_ref(&self) -> &[u8] {
         let base = match &self.source {
             Source::Own(own) => own.taken.region.base(),
-            Source::Attached(region) => region.base(),
+            Source::Attached(_, Some(region)) => region.base(),
+            Source::Attached(_, None) => unreachable!("it is taken out by the drop alone"),
         };
         // SAFETY: `borrow` checked that the range lies in the region, which lasts as long as `source`. An
         // own extent is written no more while `Own` lives; an attached one while its writer knows of the
@@ -163,6 +168,9 @@ impl<F: FnOnce()> Drop for Lent<F> {
         self.arena.borrowed.fetch_sub(self.range.len() as u64, Ordering::Relaxed);
         if let Some(released) = self.released.take() {
             released();
+        }
+        if let Source::Attached(segment, region) = &mut self.source {
+            self.arena.let_go(*segment, region.take());
         }
     }
 }
@@ -193,6 +201,18 @@ impl State {
     fn give_back(&mut self, now: Instant) -> (Vec<Arc<dyn Region>>, Option<Instant>) {
         let surplus = self.pool.surplus(now);
         (self.forget(surplus), self.pool.next_surplus())
+    }
+
+    /// Forgets the segment of a process that has gone if nothing of it is borrowed.
+    fn forget_orphan(&mut self, segment: SegmentId) -> Option<Arc<dyn Region>> {
+        let is_unused = |region: &Arc<dyn Region>| Arc::strong_count(region) == 1;
+        if !self.orphans.contains(&segment) || !self.attached.get(&segment).is_some_and(is_unused) {
+            return None;
+        }
+        self.orphans.remove(&segment);
+        let region = self.attached.remove(&segment)?;
+        self.places.remove(&region.base().addr());
+        Some(region)
     }
 
     fn forget(&mut self, segments: Vec<(u32, Arc<dyn Region>)>) -> Vec<Arc<dyn Region>> {
@@ -228,6 +248,7 @@ impl Arena {
             warmer: None,
             live: BTreeMap::new(),
             attached: BTreeMap::new(),
+            orphans: BTreeSet::new(),
             places: BTreeMap::new(),
             handed_out: BTreeSet::new(),
             retired: Vec::new(),
@@ -465,7 +486,9 @@ impl Arena {
         if segment.worker != state.owner {
             let region = state.attached.get(&segment).ok_or_else(|| malformed(extent, "is not mapped"))?;
             let is_inside = range.end <= region.len();
-            return is_inside.then(|| (Source::Attached(region.clone()), range)).ok_or_else(outside);
+            return is_inside
+                .then(|| (Source::Attached(segment, Some(region.clone())), range))
+                .ok_or_else(outside);
         }
         let before = state.live.range((segment.index, 0)..=(segment.index, offset)).next_back();
         let own = before.and_then(|(_, own)| own.upgrade());
@@ -475,28 +498,29 @@ impl Arena {
         own.map(|own| (Source::Own(own), range)).ok_or_else(|| malformed(extent, "has been freed"))
     }
 
-    /// Forgets another process's segment, as [`detach`](Self::detach) does.
-    pub(crate) fn detach_segment(&self, segment: SegmentId) {
-        let mut state = self.lock();
-        let region = state.attached.remove(&segment);
-        if let Some(region) = &region {
-            state.places.remove(&region.base().addr());
-        }
-        drop(state);
-        drop(region);
-    }
-
-    /// Forgets the segments of a process that has gone. What is borrowed of them can be read until it is
-    /// dropped; it can no longer be located.
+    /// Forgets the segments of a process that has gone, each as soon as nothing of it is borrowed. Until
+    /// then it can be located and handed on: to others who still borrow of it, too.
     pub(crate) fn detach(&self, worker: WorkerId) {
         let of_worker = |index| SegmentId { worker, index };
-        let state = self.lock();
+        let mut state = self.lock();
         let segments = state.attached.range(of_worker(0)..=of_worker(u32::MAX));
-        let segments = segments.map(|(segment, _)| *segment).collect::<Vec<_>>();
+        let segments: Vec<_> = segments.map(|(segment, _)| *segment).collect();
+        state.orphans.extend(&segments);
+        let unused: Vec<_> =
+            segments.into_iter().filter_map(|segment| state.forget_orphan(segment)).collect();
         drop(state);
-        for segment in segments {
-            self.detach_segment(segment);
-        }
+        drop(unused);
+    }
+
+    /// Something borrowed of a segment is dropped.
+    fn let_go(&self, segment: SegmentId, region: Option<Arc<dyn Region>>) {
+        let mut state = self.lock();
+        // The last one of a region unmaps it, which needs no lock: that is the one in the table.
+        debug_assert!(state.attached.contains_key(&segment), "kept while it is borrowed");
+        drop(region);
+        let unused = state.forget_orphan(segment);
+        drop(state);
+        drop(unused);
     }
 
     /// What it holds and did.
@@ -809,13 +833,15 @@ mod tests {
         assert_eq!(reader.stats().borrowed, 10);
         drop((bytes, writer));
         reader.detach(extent.segment.worker);
+        assert_eq!(reader.locate(&lent), Some(extent), "it can be handed on");
+        let again = reader.borrow(extent, || {}).expect("who still borrows of it hands it back");
+        let slice = lent.slice(5..);
+        drop((lent, again));
+        assert_eq!((&slice[..], released.load(Ordering::Relaxed)), (&b"bytes"[..], 0));
+        assert!(reader.is_attached(extent.segment));
+        drop(slice);
         assert!(!reader.is_attached(extent.segment));
         assert_eq!(kind(reader.borrow(extent, || panic!("released"))), ErrorKind::Decode);
-        assert_eq!(reader.locate(&lent), None);
-        let slice = lent.slice(5..);
-        drop(lent);
-        assert_eq!((&slice[..], released.load(Ordering::Relaxed)), (&b"bytes"[..], 0));
-        drop(slice);
         assert_eq!((released.load(Ordering::Relaxed), reader.stats().borrowed), (1, 0));
     }
 
