@@ -758,7 +758,7 @@ mod behaviours {
     }
 
     pub(super) fn a_hundred_rounds_of_init_calls_and_shutdown(env: &Env) {
-        fn round(env: &Env) -> (usize, usize) {
+        fn round(env: &Env) -> (usize, usize, usize) {
             let running = env.start();
             let counter = Counter::remote();
             let tasks: Vec<_> = (0..500).map(|n| add::remote(n, n)).collect();
@@ -768,12 +768,13 @@ mod behaviours {
             drop((counter, tasks, calls));
             running.shut_down();
             assert!(eventually(|| runtime_threads() == 0), "{} threads are left", runtime_threads());
-            (of_this_process("Threads:"), of_this_process("VmRSS:"))
+            let descriptors = std::fs::read_dir("/proc/self/fd").expect("Linux lists descriptors").count();
+            (of_this_process("Threads:"), of_this_process("VmRSS:"), descriptors)
         }
         env.in_a_process_of_its_own(&[], || {
             let first = round(env);
             let last = (1..100).fold(first, |_, _| round(env));
-            assert_eq!(last.0, first.0, "threads as after the first");
+            assert_eq!((last.0, last.2), (first.0, first.2), "threads and descriptors as after the first");
             // What the allocator keeps for threads that have gone differs by a little.
             assert!(last.1 < first.1 + (8 << 20), "bytes after the first and the last: {first:?}, {last:?}");
         });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Attached, lock};
 use crate::error::{Error, ErrorKind, Result};
-use crate::executor::{self, Pool, Stage, Threads};
+use crate::executor::{self, Desk, Pool, Stage, Threads};
 use crate::id::{ActorId, ObjectId};
 use crate::process::{self, Entry};
 use crate::protocol::{Message, VERSION};
@@ -103,7 +103,8 @@ impl Attached {
             questions: Mutex::default(),
             is_leaving: AtomicBool::new(false),
         });
-        this.pool.attach(this.clone());
+        let desk: Arc<dyn Desk> = this.clone();
+        this.pool.attach(&desk);
         Ok(this)
     }
 

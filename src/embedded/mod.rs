@@ -131,7 +131,8 @@ impl Embedded {
             pool_serves: cpus >= Quantity::ONE,
             settings,
         });
-        this.pool.attach(this.clone());
+        let desk: Arc<dyn Desk> = this.clone();
+        this.pool.attach(&desk);
         Ok(this)
     }
 

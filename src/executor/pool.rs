@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -58,7 +58,8 @@ pub(crate) struct Pool {
     /// How many members may run tasks of one CPU at once.
     width: usize,
     stage: Arc<Stage>,
-    desk: OnceLock<Arc<dyn Desk>>,
+    /// Weak, since who owns the pool is it; members keep it for as long as they serve.
+    desk: OnceLock<Weak<dyn Desk>>,
     /// What runs, and on which CPU, by member.
     running: Mutex<Vec<(Arc<Running>, Arc<Lease>)>>,
     /// How many tasks are in `granted`, to look at before the queue itself.
@@ -87,12 +88,12 @@ impl Pool {
     }
 
     /// Says whom to ask for CPUs; once, before the first push.
-    pub(crate) fn attach(&self, desk: Arc<dyn Desk>) {
-        let _ = self.desk.set(desk);
+    pub(crate) fn attach(&self, desk: &Arc<dyn Desk>) {
+        let _ = self.desk.set(Arc::downgrade(desk));
     }
 
-    fn desk(&self) -> &Arc<dyn Desk> {
-        self.desk.get().expect("attached before the first push")
+    fn desk(&self) -> Option<Arc<dyn Desk>> {
+        self.desk.get().expect("attached before the first push").upgrade()
     }
 
     /// Queues a task of one CPU.
@@ -115,7 +116,9 @@ impl Pool {
         }
         while let Some((object, lease)) = self.pop_granted() {
             object.fail(error.clone());
-            self.desk().give_back(&lease);
+            if let Some(desk) = self.desk() {
+                desk.give_back(&lease);
+            }
         }
     }
 
@@ -218,13 +221,14 @@ impl Pool {
 
     /// Starts a member; `false` if there may be no more threads.
     fn hire(self: &Arc<Self>) -> bool {
+        let Some(desk) = self.desk() else { return false };
         let Some(permit) = self.stage.threads().reserve() else { return false };
         self.members.fetch_add(1, Ordering::SeqCst);
         self.coming.fetch_add(1, Ordering::SeqCst);
         let pool = self.clone();
         let name = format!("mobula-pool-{}", self.named.fetch_add(1, Ordering::Relaxed));
         let refused = self.clone();
-        let serve = move || Member::new(pool).serve();
+        let serve = move || Member::new(pool, desk).serve();
         self.stage.hire_with(permit, name, serve, move || refused.not_hired());
         true
     }
@@ -287,11 +291,12 @@ impl Pool {
         if depth >= INLINE_MAX || object.head().actor().is_some() {
             return false;
         }
+        let Some(desk) = self.desk() else { return false };
         let Some(call) = start(object.clone()) else { return false };
         INLINE_DEPTH.set(depth + 1);
         let base = runtime::with_frame(|frame| frame.base().clone());
         let outer = runtime::swap(Frame::new(base));
-        run(self, call, None, || {});
+        run(&*desk, call, None, || {});
         runtime::swap(outer);
         INLINE_DEPTH.set(depth);
         true
@@ -301,6 +306,7 @@ impl Pool {
 /// One thread of the pool.
 struct Member {
     pool: Arc<Pool>,
+    desk: Arc<dyn Desk>,
     parker: Parker,
     number: usize,
     /// The CPU that it holds while it runs tasks of one CPU.
@@ -315,17 +321,17 @@ enum Work {
 }
 
 impl Member {
-    fn new(pool: Arc<Pool>) -> Self {
+    fn new(pool: Arc<Pool>, desk: Arc<dyn Desk>) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let running: Arc<Running> = Arc::default();
         let lease: Arc<Lease> = Arc::default();
         pool.members_running().push((running.clone(), lease.clone()));
-        Self { pool, parker: Parker::new(), number, lease, holds_cpu: Cell::new(false), running }
+        Self { pool, desk, parker: Parker::new(), number, lease, holds_cpu: Cell::new(false), running }
     }
 
     fn base(&self, lease: &Arc<Lease>) -> Rc<Base> {
-        let (_, worker) = self.pool.desk().place();
+        let (_, worker) = self.desk.place();
         let lease = Some(lease.clone());
         let running = Some(self.running.clone());
         Rc::new(Base {
@@ -364,27 +370,27 @@ impl Member {
         }
         let outer = runtime::swap(Frame::new(self.base(lease)));
         if let Some(call) = start(object) {
-            let courier = self.pool.desk().courier(call.object());
-            run(&self.pool, call, courier.as_deref(), || self.pool.desk().give_back(lease));
+            let courier = self.desk.courier(call.object());
+            run(&*self.desk, call, courier.as_deref(), || self.desk.give_back(lease));
         }
         runtime::swap(outer);
-        self.pool.desk().give_back(lease);
+        self.desk.give_back(lease);
         IS_GRANTED.set(false);
         self.pool.away.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn run_fast(&self, object: Arc<dyn Object>) {
         if let Some(call) = start(object) {
-            run(&self.pool, call, None, || {});
+            run(&*self.desk, call, None, || {});
         }
-        if self.pool.desk().wants_cpu() {
+        if self.desk.wants_cpu() {
             self.give_back();
         }
     }
 
     fn give_back(&self) {
         if self.holds_cpu.replace(false) {
-            self.pool.desk().give_back(&self.lease);
+            self.desk.give_back(&self.lease);
         }
     }
 
@@ -397,7 +403,7 @@ impl Member {
             if self.pool.fast.is_empty() {
                 return None;
             }
-            self.holds_cpu.set(self.pool.desk().take_cpu(&self.lease));
+            self.holds_cpu.set(self.desk.take_cpu(&self.lease));
             if !self.holds_cpu.get() {
                 return None;
             }
@@ -427,7 +433,7 @@ impl Member {
                 return Some(work);
             }
             self.give_back();
-            let goes = self.pool.desk().is_ending() || !self.sleep();
+            let goes = self.desk.is_ending() || !self.sleep();
             if goes && self.pool.is_empty() {
                 self.pool.members.fetch_sub(1, Ordering::SeqCst);
                 // A push between the last look and the line above counted on this member.
@@ -443,7 +449,7 @@ impl Member {
     fn search(&self) -> Option<Work> {
         self.pool.searching.fetch_add(1, Ordering::SeqCst);
         let pool = &self.pool;
-        runtime::spin(|| !pool.is_empty() || pool.desk().wants_cpu());
+        runtime::spin(|| !pool.is_empty() || self.desk.wants_cpu());
         self.pool.searching.fetch_sub(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         self.pop()
@@ -471,7 +477,7 @@ const NEVER: Retry = Retry { retries: 0, on_error: false };
 
 /// Runs a task to its end, with all its attempts, here or by a courier; `returned` before anybody learns
 /// of it.
-fn run(pool: &Pool, mut call: Started, courier: Option<&dyn Courier>, returned: impl FnOnce()) {
+fn run(desk: &dyn Desk, mut call: Started, courier: Option<&dyn Courier>, returned: impl FnOnce()) {
     let retry = call.retry().unwrap_or(NEVER);
     for number in 1.. {
         let is_spent = number > retry.retries;
@@ -491,7 +497,7 @@ fn run(pool: &Pool, mut call: Started, courier: Option<&dyn Courier>, returned: 
             if !is_over && (retry.on_error || is_lost) {
                 continue;
             }
-            let (node, _) = pool.desk().place();
+            let (node, _) = desk.place();
             let error = error.at(call.object().head().definition().name, node, number + call.before());
             attempt::put_away(&mut call);
             returned();
