@@ -556,6 +556,7 @@ impl AwayHost {
             if let Some(listener) = flight.listener.take() {
                 head.unlisten(Arc::as_ptr(&listener).cast());
             }
+            flight.has_begun &= !cfg!(mobula_fault = "resent");
             let is_spent = flight.attempt > flight.retry.retries || flight.call.has_yielded();
             if !flight.has_begun && !dies {
                 again.push(flight);

@@ -40,6 +40,7 @@ impl<K: Eq + Hash + Copy, H> Loans<K, H> {
     pub(crate) fn returned(&mut self, key: K, count: u64) -> Result<Option<H>, NeverLent> {
         let loan = self.0.get_mut(&key).filter(|_| count > 0).ok_or(NeverLent)?;
         let left = loan.count.checked_sub(count).ok_or(NeverLent)?;
+        let left = if cfg!(mobula_fault = "freed") { 0 } else { left };
         if left > 0 {
             loan.count = left;
             return Ok(None);
