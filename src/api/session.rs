@@ -281,7 +281,7 @@ fn machine_memory() -> u64 {
 
 /// A running session; dropping it ends the session, as [`shutdown`] does.
 #[derive(Debug)]
-#[must_use = "dropping the Session ends it"]
+#[must_use = "dropping the Session ends it: bind it, `let _session = ..`, not to `_`"]
 pub struct Session {
     _private: (),
 }

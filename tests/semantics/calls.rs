@@ -7,7 +7,7 @@ use mobula::prelude::*;
 use mobula::{get, put};
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Env, Latch, assert_fails};
+use crate::common::{Env, Latch, SOON, assert_fails};
 use crate::fixtures::{add, hold, parse};
 
 /// A value that counts how often it was cloned.
@@ -386,4 +386,28 @@ pub(crate) fn refs_and_handles_are_serialised_by_nothing_else(env: &Env) {
     assert!(rmp_serde::to_vec(&vec![Some(value)]).is_err(), "nor inside something else");
     let bytes = rmp_serde::to_vec(&(0_u32, (0_u32, 0_u32))).expect("numbers");
     assert!(rmp_serde::from_slice::<ObjectRef<i32>>(&bytes).is_err(), "nor is one made of bytes");
+}
+
+pub(crate) fn a_method_may_have_any_name(env: &Env) {
+    struct Odd;
+    #[remote]
+    #[allow(non_snake_case, reason = "names that generated code could have chosen")]
+    impl Odd {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+        pub(crate) fn m(&self) -> i64 {
+            1
+        }
+        pub(crate) fn Options(&self) -> i64 {
+            2
+        }
+        pub(crate) fn Body(&self) -> i64 {
+            3
+        }
+    }
+    let _running = env.start();
+    let odd = Odd::remote();
+    let all = (odd.m.remote(), odd.Options.options().timeout(SOON).remote(), odd.Body.remote());
+    assert_eq!(get(&all).expect("three calls"), (1, 2, 3));
 }

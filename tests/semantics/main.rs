@@ -127,6 +127,7 @@ macro_rules! behaviours_in {
                 an_error_of_ours_that_a_function_passes_on_keeps_its_origin
                 a_ref_can_be_sent_shown_and_forgotten
                 refs_and_handles_are_serialised_by_nothing_else
+                a_method_may_have_any_name
             }
             arrays {
                 an_array_is_built_by_a_task_and_read_by_others

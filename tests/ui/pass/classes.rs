@@ -47,6 +47,17 @@ impl Counter {
         format!("{name}{}", self.value)
     }
 
+    /// Names that generated code could have chosen for itself.
+    pub fn m(&self) -> i64 {
+        self.value
+    }
+
+    /// Another.
+    #[allow(non_snake_case, reason = "a name that generated code could have chosen")]
+    pub fn Options(&self) -> i64 {
+        self.m()
+    }
+
     /// Counts.
     pub fn count(&self, from: &[i64]) -> impl Iterator<Item = i64> {
         from.iter().map(|x| x + self.value)
