@@ -202,7 +202,7 @@ impl Attached {
                     head.set_before(attempt - 1);
                 }
                 if let Some(retry) = retry {
-                    let retries = retry.retries.saturating_sub(attempt - 1);
+                    let retries = retry.retries.saturating_sub(attempt.saturating_sub(1));
                     head.set_retry(Retry { retries, ..retry });
                 }
                 self.enter(call, &object, None);

@@ -1,6 +1,6 @@
 //! Calls: those that the parent has this process run, and those that its code makes.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use super::{Attached, Completed, Hold, address, lock};
@@ -288,14 +288,26 @@ impl Attached {
 
     /// An object of this process's own is the parent's from now on.
     pub(super) fn export(&self, id: ObjectId, hold: &Hold) -> Result<()> {
-        let object = hold.object();
         {
-            let mut objects = lock(&self.objects);
-            if objects.contains_key(&id) {
+            let mut exporting = lock(&self.exporting);
+            if lock(&self.objects).contains_key(&id) {
+                // Another thread may be at it: no message may name the object before it has gone.
+                while exporting.contains(&id) {
+                    exporting = self.exported.wait(exporting).unwrap_or_else(PoisonError::into_inner);
+                }
                 return Ok(());
             }
-            objects.insert(id, Arc::downgrade(object));
+            lock(&self.objects).insert(id, Arc::downgrade(hold.object()));
+            exporting.insert(id);
         }
+        let sent = self.send_export(id, hold);
+        lock(&self.exporting).remove(&id);
+        self.exported.notify_all();
+        sent
+    }
+
+    fn send_export(&self, id: ObjectId, hold: &Hold) -> Result<()> {
+        let object = hold.object();
         if let Some(receipt) = self.peer().claim_object(id) {
             let borrowed = Borrowed { host: self.me.clone(), id, _receipt: receipt };
             object.head().set_away(id, Arc::new(borrowed), false);

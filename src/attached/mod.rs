@@ -15,9 +15,9 @@ mod calls;
 mod serve;
 mod streams;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -45,6 +45,9 @@ pub(crate) struct Attached {
     own_actors: Table<ActorCore>,
     /// Objects that the parent knows, too, by the id that both use.
     objects: Mutex<HashMap<ObjectId, Weak<dyn Object>>>,
+    /// Those of this process's own whose value is on its way to the parent, before their ids may go.
+    exporting: Mutex<HashSet<ObjectId>>,
+    exported: Condvar,
     /// Calls of this process that the parent has not answered yet.
     pending: Mutex<HashMap<ObjectId, Option<Started>>>,
     actors: Mutex<HashMap<ActorId, Weak<ActorCore>>>,

@@ -1,7 +1,7 @@
 //! The life of a worker, from its constructor to its end.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use super::{Attached, lock};
@@ -91,6 +91,8 @@ impl Attached {
             own: Arc::default(),
             own_actors: Table::default(),
             objects: Mutex::default(),
+            exporting: Mutex::default(),
+            exported: Condvar::new(),
             pending: Mutex::default(),
             actors: Mutex::default(),
             calls: Mutex::default(),
