@@ -539,6 +539,10 @@ impl AwayHost {
             for (number, flight) in &mut flights {
                 flight.has_begun = *number <= mark;
             }
+        } else if worker.was_unheard() {
+            for flight in flights.values_mut() {
+                flight.has_begun = true;
+            }
         }
         let dies =
             inner.restarts == 0 || self.actor().death().is_some() || error.kind() == ErrorKind::Shutdown;

@@ -102,6 +102,8 @@ pub(super) struct Worker {
     streams: Mutex<HashMap<ObjectId, Arc<Forward>>>,
     /// It was told to go, or has said that it goes.
     is_leaving: AtomicBool,
+    /// What it said last was not heard.
+    was_unheard: AtomicBool,
     /// Calls that it has run.
     pub(super) used: AtomicU64,
 }
@@ -125,6 +127,7 @@ impl Worker {
             calls: Mutex::default(),
             streams: Mutex::default(),
             is_leaving: AtomicBool::new(false),
+            was_unheard: AtomicBool::new(false),
             used: AtomicU64::new(0),
         });
         let this = worker.clone();
@@ -153,6 +156,11 @@ impl Worker {
     /// Whether it can take calls.
     pub(super) fn is_alive(&self) -> bool {
         lock(&self.calls).gone.is_none() && !self.is_leaving.load(Ordering::Acquire)
+    }
+
+    /// Whether something that it said before its end was not heard, as that a call has begun.
+    pub(super) fn was_unheard(&self) -> bool {
+        self.was_unheard.load(Ordering::Acquire)
     }
 
     /// Whether its process has ended, and those whose calls were there are being told.
@@ -339,7 +347,10 @@ impl Worker {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return None,
                 // A process that is killed may leave half a frame.
-                Err(error) => return Some(error),
+                Err(error) => {
+                    self.was_unheard.store(error.kind() != ErrorKind::Io, Ordering::Release);
+                    return Some(error);
+                }
             };
             let handled = peer.read(frame).and_then(|read| match read {
                 Some((message, load)) => self.handle(peer, message, load),
@@ -351,6 +362,7 @@ impl Worker {
             }
             if let Err(error) = handled {
                 tracing::warn!(target: "mobula", "{} is not understood: {error}", self.id);
+                self.was_unheard.store(true, Ordering::Release);
                 return Some(error);
             }
         }
