@@ -105,8 +105,10 @@ impl Workforce {
         let launch =
             Launch { worker: id, mark: mark.into(), env, dir: kind.dir, memory_max: kind.memory_max };
         let worker = Worker::start(host, launch, ready);
-        if worker.is_alive() {
-            lock(&self.all).insert(id, worker.clone());
+        lock(&self.all).insert(id, worker.clone());
+        // It may have gone before it stood there.
+        if worker.is_gone() {
+            self.remove(id);
         }
         worker
     }
