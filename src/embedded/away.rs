@@ -316,6 +316,8 @@ impl AwayHost {
             drop(inner);
             let is_over = match next {
                 Some(Queued::Letter(Letter::Call(post))) => {
+                    // Said first: whoever looks for circles must not take it for one that runs.
+                    post.object.head().set_ahead(true);
                     if let Some(call) = start(post.object) {
                         let retry = call.retry().or(self.actor().policy().retry).unwrap_or(ONCE);
                         self.send(
