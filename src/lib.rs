@@ -83,7 +83,7 @@
 //! touches no table. Whatever waits, is placed or fails goes through the kernel: state machines of floor 5
 //! that take an event and the time and return what is to be done, and know no thread, clock or socket.
 //!
-//! To read the code, start with `api/mod.rs` (the semantics, in eleven points), follow one call from
+//! To read the code, start with `api/mod.rs` (the semantics, in twelve points), follow one call from
 //! `api/call.rs` through `runtime/mod.rs` to `executor/mod.rs`, and read `store/mod.rs` for what a ref
 //! is. Each room's `mod.rs` is its front page.
 

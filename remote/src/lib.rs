@@ -120,6 +120,9 @@ use quote::quote;
 /// | `env` | ✓ | ✓ | | `env(RUST_LOG = "info")` |
 /// | `placement` | ✓ | ✓ | | a text, like `"spread"` |
 ///
+/// `env` and `max_calls` take a process of their own, which `max_calls` implies; there `memory` is a limit,
+/// too. An actor's process is not replaced after `max_calls`, since its state would go with it.
+///
 /// Any expression of the right type may stand for a value; literals are checked at compile time.
 #[proc_macro_attribute]
 pub fn remote(options: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {

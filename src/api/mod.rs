@@ -36,7 +36,14 @@
 //! 10. **Back-pressure.** Calls queue up to a quarter of the machine's memory. Beyond, `remote` blocks
 //!     the driver, and fails with `QueueFull` in a task. Tasks that send to actors faster than those
 //!     can follow are slowed down before.
-//! 11. **Shutdown.** Queued calls get `Shutdown`; running ones see [`is_cancelled`] and have a grace of
+//! 11. **Isolation.** Remote code runs on threads, between which values move as they are. With
+//!     `isolation = "process"` it runs in a child process of the same executable, where `main` never runs:
+//!     values travel as bytes, large ones through shared memory. All points above hold there too. What ends
+//!     the process fails what ran in it, with `WorkerCrashed` or `OutOfMemory`; tasks are tried again
+//!     `max_retries` times, an actor is built again `max_restarts` times. A cancelled task that does not stop
+//!     within the session's grace is ended with its process. `max_calls` replaces the process of a function
+//!     after so many calls; an actor keeps its own.
+//! 12. **Shutdown.** Queued calls get `Shutdown`; running ones see [`is_cancelled`] and have a grace of
 //!     2 s; then they are left behind. One that goes on making calls all the same is not waited for.
 
 pub(crate) mod arg;

@@ -100,7 +100,8 @@ impl Config {
         self
     }
 
-    /// An environment variable of the session's worker processes; threads share the program's own.
+    /// An environment variable of the session's worker processes; threads share the program's own. What a
+    /// function or class says of the same variable comes before it.
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.env.push((key.into(), value.into()));
         self
