@@ -1,7 +1,6 @@
 //! Streams whose producer or reader is in another process.
 
-use std::sync::{Arc, Condvar, Mutex, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
 
 use super::{Attached, lock};
 use crate::error::{Error, ErrorKind, Result};
@@ -9,40 +8,21 @@ use crate::executor;
 use crate::id::ObjectId;
 use crate::protocol::Message;
 use crate::registry::Items;
-use crate::runtime::{may_block, with_frame};
 use crate::store::{Listener, Waiter};
-use crate::transport::{Load, When};
+use crate::transport::{Load, When, Window};
 use crate::value::Encoded;
-
-/// How far a producer may be ahead of what its reader has said to have taken.
-const AHEAD: u32 = 256;
 
 /// The way of a producer's items to its reader.
 pub(super) struct Outlet {
     host: Weak<Attached>,
     call: u64,
-    ahead: Mutex<u32>,
-    room: Condvar,
+    window: Window,
 }
 
 impl Items for Outlet {
     fn push(&self, item: Encoded) -> Result<()> {
-        let over = || Error::new(ErrorKind::Cancelled, "nobody reads the stream any more");
-        let is_cancelled = || {
-            with_frame(|frame| {
-                frame.call().is_some_and(|call| call.head().is_cancelled() || call.head().is_complete())
-            })
-        };
-        let mut ahead = lock(&self.ahead);
-        while *ahead >= AHEAD && may_block().is_ok() && !is_cancelled() {
-            let waited = self.room.wait_timeout(ahead, Duration::from_millis(20));
-            ahead = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
-        }
-        *ahead += 1;
-        drop(ahead);
-        if is_cancelled() {
-            return Err(over());
-        }
+        self.window.enter()?;
+        let over = || Error::new(ErrorKind::Cancelled, "the parent is gone");
         let host = self.host.upgrade().ok_or_else(over)?;
         host.peer().send(&Message::Item { call: self.call }, Some(&item), When::Now)
     }
@@ -51,17 +31,14 @@ impl Items for Outlet {
 impl Attached {
     /// The way of the items of a call to the parent.
     pub(super) fn outlet(&self, call: u64) -> Arc<Outlet> {
-        Arc::new(Outlet { host: self.me.clone(), call, ahead: Mutex::default(), room: Condvar::new() })
+        Arc::new(Outlet { host: self.me.clone(), call, window: Window::default() })
     }
 
     /// The reader has taken items.
     pub(super) fn taken(&self, call: u64, count: u32) {
         let outlet = lock(&self.producers).get(&call).cloned();
         if let Some(outlet) = outlet {
-            let mut ahead = lock(&outlet.ahead);
-            *ahead = ahead.saturating_sub(count);
-            drop(ahead);
-            outlet.room.notify_all();
+            outlet.window.taken(count);
         }
     }
 

@@ -18,6 +18,7 @@ mod peer;
 mod receiver;
 mod sender;
 mod socket;
+mod window;
 mod wire;
 
 pub(crate) use peer::{Load, Names, Naming, Peer, Receipt};
@@ -26,6 +27,7 @@ pub(crate) use sender::{Sender, When};
 #[cfg(test)]
 use socket::pair;
 pub(crate) use socket::{Traffic, connect, peer};
+pub(crate) use window::Window;
 #[cfg(test)]
 use wire::FRAME_MAX;
 pub(crate) use wire::Frame;
