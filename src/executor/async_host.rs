@@ -78,7 +78,8 @@ impl Letters {
 pub(crate) struct Inbox {
     /// What the host has yet to look at, before all of `letters`.
     batch: Mutex<Rest>,
-    /// Calls that the host has looked at but not started.
+    /// Letters that the host has taken and calls that it has not started; grows under the lock of `batch`,
+    /// so that a letter is always counted in one place. Only the host writes it.
     taken: AtomicUsize,
     addr: OnceLock<Addr<AsyncHost>>,
     /// Whether a `Wake` is on its way.
@@ -91,15 +92,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Inbox {
+    /// The next letter, which counts as taken until it is [`settled`](Inbox::settle).
     fn next(&self) -> Option<Letter> {
         let mut batch = lock(&self.batch);
-        if let Some(letter) = pop(&mut batch) {
-            return Some(letter);
-        }
-        let mut letters = lock(&self.letters);
-        let first = letters.first.take()?;
-        std::mem::swap(&mut *batch, &mut letters.rest);
-        Some(first)
+        let letter = pop(&mut batch).or_else(|| {
+            let mut letters = lock(&self.letters);
+            let first = letters.first.take()?;
+            std::mem::swap(&mut *batch, &mut letters.rest);
+            Some(first)
+        })?;
+        self.taken.store(self.taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        Some(letter)
+    }
+
+    /// That many of the letters that were taken do not wait any more.
+    fn settle(&self, letters: usize) {
+        self.taken.store(self.taken.load(Ordering::Relaxed) - letters, Ordering::Relaxed);
     }
 
     fn is_empty(&self) -> bool {
@@ -158,8 +166,9 @@ impl Mailbox for Inbox {
     }
 
     fn len(&self) -> usize {
-        let batch = lock(&self.batch).as_ref().map_or(0, |batch| batch.len());
-        batch + lock(&self.letters).len() + self.taken.load(Ordering::Relaxed)
+        let batch = lock(&self.batch);
+        let taken = self.taken.load(Ordering::Relaxed);
+        batch.as_ref().map_or(0, |batch| batch.len()) + lock(&self.letters).len() + taken
     }
 
     fn drain(&self) -> Vec<Arc<dyn Object>> {
@@ -360,17 +369,20 @@ impl Host {
                 }
             }
             let Some(letter) = self.inbox.next() else { return };
+            let must_wait = match &letter {
+                Letter::Call(_) if self.has_ended.get() => false,
+                Letter::Call(post) => !self.waiting.borrow().is_empty() || !self.may_start(&post.object),
+                _ => false,
+            };
+            if !must_wait {
+                self.inbox.settle(1);
+            }
             match letter {
+                Letter::Call(post) if must_wait => self.waiting.borrow_mut().push_back(post.object),
                 Letter::Call(post) if self.has_ended.get() => {
                     post.object.fail(self.actor.obituary());
                 }
-                Letter::Call(post) if self.waiting.borrow().is_empty() && self.may_start(&post.object) => {
-                    self.start(post.object);
-                }
-                Letter::Call(post) => {
-                    self.inbox.taken.fetch_add(1, Ordering::Relaxed);
-                    self.waiting.borrow_mut().push_back(post.object);
-                }
+                Letter::Call(post) => self.start(post.object),
                 Letter::Begin => {}
                 Letter::Release => self.release(),
                 Letter::Kill => self.end(killed(&self.actor)),
@@ -396,7 +408,7 @@ impl Host {
             let mut waiting = self.waiting.borrow_mut();
             let Some(object) = waiting.pop_front_if(|object| self.may_start(object)) else { return };
             drop(waiting);
-            self.inbox.taken.fetch_sub(1, Ordering::Relaxed);
+            self.inbox.settle(1);
             self.start(object);
         }
     }
@@ -595,7 +607,7 @@ impl Host {
         }
         self.actor.running().lock().clear();
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
-        self.inbox.taken.fetch_sub(waiting.len(), Ordering::Relaxed);
+        self.inbox.settle(waiting.len());
         for object in waiting {
             object.fail(obituary.clone());
         }
