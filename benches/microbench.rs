@@ -5,6 +5,7 @@
 //! crate have that crate's calls in the place of the floor. Both do the same work
 //! and add up what the calls returned; a row whose sum differs from its floor's is an error.
 
+pub mod apart;
 pub mod floor;
 pub mod peers;
 pub mod socket;
@@ -12,7 +13,6 @@ pub mod socket;
 use std::time::{Duration, Instant};
 
 use floor::{Floors, IN_FLIGHT, SILENCE, sum_of};
-use mobula::Array;
 use mobula::prelude::*;
 
 const ROUNDS: usize = 15;
@@ -52,38 +52,6 @@ impl Async {
         self.calls += 1;
         i
     }
-}
-
-/// The same in a process of its own.
-struct Apart {
-    calls: u64,
-}
-
-#[remote(isolation = "process")]
-impl Apart {
-    fn new() -> Self {
-        Self { calls: 0 }
-    }
-
-    pub(crate) fn echo(&mut self, i: u64) -> u64 {
-        self.calls += 1;
-        i
-    }
-
-    #[allow(clippy::unused_self, reason = "where it runs, whatever its state")]
-    pub(crate) fn pid(&self) -> u32 {
-        std::process::id()
-    }
-}
-
-#[remote(isolation = "process")]
-fn echo_apart(i: u64) -> u64 {
-    i
-}
-
-#[remote(max_calls = 1)]
-fn echo_afresh(i: u64) -> u64 {
-    i
 }
 
 #[remote]
@@ -603,98 +571,6 @@ fn print_million() {
     println!("{} {bytes}", (queued + start.elapsed()).as_millis());
 }
 
-/// What goes into another process, and through shared memory.
-fn with_processes(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
-    let socket = socket::Socket::start();
-    let apart = Apart::remote();
-    let call = |i: u64| apart.echo.remote(i);
-    let row = "call into another process, 1,000 in flight";
-    if wanted(row) {
-        show(&pairs(row, 20_000, 2.0, Some(6_500.0), |n| socket.in_flight(n), |n| in_batches(n, call)));
-    }
-    let row = "call into another process, one at a time";
-    if wanted(row) {
-        show(&pairs(row, 2_000, 2.0, Some(1_702.0), |n| socket.one_at_a_time(n), |n| one_at_a_time(n, call)));
-    }
-    let row = "task in another process beside a call, one at a time";
-    if wanted(row) {
-        let floor = |n| one_at_a_time(n, call);
-        show(&pairs(row, 2_000, 2.0, Some(689.0), floor, |n| one_at_a_time(n, echo_apart::remote)));
-    }
-    let row = "start of a worker, and a call in it";
-    if wanted(row) {
-        show(&single(row, "ms", Target::AtMost(30.0), None, || {
-            one_at_a_time(1, echo_afresh::remote).0.as_secs_f64() * 1e3
-        }));
-    }
-    let row = "memory of an idle worker that it shares with none";
-    if wanted(row) {
-        let pid = apart.pid.remote().get().expect("it lives");
-        show(&single(row, "bytes", Target::AtMost(16e6), None, || own_bytes(pid) as f64));
-    }
-    put_and_view(wanted, show);
-}
-
-/// What is resident of a process and is no file's, in bytes.
-fn own_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
-    let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("Linux says so");
-    let kilobytes = line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
-    kilobytes.expect("a number") * 1024
-}
-
-/// 800 MB into shared memory, beside a copy into memory that is warm, and a look at them.
-fn put_and_view(wanted: &dyn Fn(&str) -> bool, show: &dyn Fn(&Line)) {
-    const NUMBERS: usize = 100_000_000;
-    let (row, view) = ("put of 800 MB", "view of 800 MB");
-    if !wanted(row) && !wanted(view) {
-        return;
-    }
-    let data = vec![1.5_f64; NUMBERS];
-    let mut copy = vec![0.5_f64; NUMBERS];
-    let put = || {
-        let array = Array::build([NUMBERS], |into| into.copy_from_slice(&data)).expect("there is room");
-        mobula::put(array).expect("a session")
-    };
-    drop(put());
-    let (mut ratios, mut speeds, mut floors) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..if wanted(row) { ROUNDS } else { 0 } {
-        let start = Instant::now();
-        copy.copy_from_slice(std::hint::black_box(&data));
-        std::hint::black_box(&mut copy);
-        let floor = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let object = put();
-        let took = start.elapsed().as_secs_f64();
-        drop(object);
-        ratios.push(took / floor);
-        speeds.push(0.8 / took);
-        floors.push(0.8 / floor);
-    }
-    if wanted(row) {
-        let ratio = (median(&mut ratios), ratios[0], ratios[ROUNDS - 1]);
-        show(&Line {
-            row,
-            unit: "GB/s",
-            value: median(&mut speeds),
-            floor: Some(median(&mut floors)),
-            ratio: Some(ratio),
-            target: Target::Ratio(1.0 / 0.9),
-            ray: Some(2.28),
-        });
-    }
-    if wanted(view) {
-        let object = put();
-        show(&single(view, "ns", Target::AtMost(1_000.0), None, || {
-            let start = Instant::now();
-            let seen = object.view().expect("it is there");
-            let took = start.elapsed();
-            assert_eq!(seen.len(), NUMBERS);
-            took.as_secs_f64() * 1e9
-        }));
-    }
-}
-
 fn main() -> mobula::Result<()> {
     if std::env::args().any(|arg| arg == socket::ECHO) {
         socket::echo();
@@ -717,7 +593,7 @@ fn main() -> mobula::Result<()> {
     let show = |line: &Line| line.print(json);
     let _session = mobula::Config::new().num_cpus(cores() as f64).init()?;
     with_floors(&wanted, &show);
-    with_processes(&wanted, &show);
+    apart::rows(&wanted, &show);
     with_peers(&wanted, &show);
     without_floors(&wanted, &show);
     Ok(())

@@ -156,11 +156,9 @@ impl Attached {
             policy,
         }));
         let handle = core.handle().expect("nobody has closed it yet");
-        if !overlaps {
-            let mark = Mark::new()?;
-            self.peer().show_mark(&mark)?;
-            let _ = self.mark.set(mark);
-        }
+        let mark = Mark::new()?;
+        self.peer().show_mark(&mark)?;
+        let _ = self.mark.set((mark, overlaps));
         *lock(&self.hosted) = Some(Hosted { core: core.clone(), _handle: handle });
         self.enter(call, &ready, None);
         let lease = Some(Arc::new(Lease::new(Grant::of(leased.resources, leased.gpus))));

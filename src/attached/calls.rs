@@ -177,14 +177,13 @@ impl Attached {
         self.go_if_done();
     }
 
-    /// Tells a call to stop.
-    pub(super) fn cancel(&self, call: u64, fails: bool) {
+    /// Tells a call to stop; with an error, it has come to that.
+    pub(super) fn cancel(&self, call: u64, error: Option<&Error>) {
         let object = lock(&self.calls).get(&call).map(|running| running.hold.object().clone());
         let Some(object) = object else { return };
-        if fails {
-            object.cancel(&Error::new(ErrorKind::Cancelled, "the call was cancelled"));
-        } else {
-            object.head().set_cancelled();
+        match error {
+            Some(error) => object.cancel(error),
+            None => object.head().set_cancelled(),
         }
     }
 

@@ -25,7 +25,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::{Courier, Desk, Pool, Stage};
 use crate::id::{ActorId, NodeId, ObjectId, WorkerId};
-use crate::protocol::{Message, Said, Told};
+use crate::protocol::{Gate, Message, Said, Told};
 use crate::runtime::{
     ActorCall, ActorCore, ActorRef, Answer, Creation, Identity, Lease, Letter, NodeView, Pause, Question,
     Runtime, Task, with_frame,
@@ -57,8 +57,10 @@ pub(crate) struct Attached {
     numbers: Mutex<HashMap<usize, u64>>,
     producers: Mutex<HashMap<u64, Arc<streams::Outlet>>>,
     hosted: Mutex<Option<actors::Hosted>>,
-    /// Which call of a serial class began last; without it the parent is told of each.
-    mark: OnceLock<Mark>,
+    /// Which call of the hosted actor began last; if calls overlap, how many were said to have begun.
+    mark: OnceLock<(Mark, bool)>,
+    /// The last cancel that was heeded.
+    cancels: AtomicU64,
     /// What calls of the hosted actor get that come after its end.
     obituary: OnceLock<Error>,
     tickets: AtomicU64,
@@ -101,6 +103,19 @@ impl Attached {
         let (sender, answer) = bounded(1);
         lock(&self.questions).insert(ticket, sender);
         (ticket, answer)
+    }
+
+    /// Waits until that many cancels were heeded: their word may still be on its way here. `false` if the
+    /// parent is gone.
+    fn heeds(&self, cancels: u64) -> bool {
+        let has_heeded = || self.cancels.load(Ordering::Acquire) >= cancels;
+        while !has_heeded() && !crate::runtime::spin(has_heeded) {
+            if self.is_leaving.load(Ordering::Acquire) {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        true
     }
 
     fn number_of(&self, call: &Arc<dyn Object>) -> Option<u64> {
@@ -260,17 +275,20 @@ impl Desk for Attached {
     }
 
     fn begun(&self, call: &Arc<dyn Object>) -> bool {
-        let Some(call) = self.number_of(call) else { return true };
-        if let Some(mark) = self.mark.get() {
-            mark.set(call);
-        } else {
-            self.tell(&Message::Begun { call });
-            // Also if another thread writes just now: what is not written ends with this process, and the
-            // call would be sent again.
-            self.peer().sender().settle();
+        let Some(number) = self.number_of(call) else { return true };
+        match self.mark.get() {
+            Some((mark, false)) => mark.set(number),
+            Some((mark, true)) => {
+                self.tell(&Message::Begun { call: number });
+                mark.add(1);
+                // Also if another thread writes just now: what is not written ends with this process, and
+                // the call would be sent again.
+                self.peer().sender().settle();
+            }
+            None => {}
         }
-        // The word of a kill may still be on its way; its mark is there when the kill returns.
-        self.peer().mark().is_none_or(|mark| mark == 0)
+        let Some(gate) = self.peer().mark().map(Gate::of) else { return true };
+        !gate.is_shut && self.heeds(gate.cancels) && !call.head().is_complete()
     }
 
     fn rebuilt(&self, _: &Arc<ActorCore>) {

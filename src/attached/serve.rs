@@ -100,6 +100,7 @@ impl Attached {
             producers: Mutex::default(),
             hosted: Mutex::default(),
             mark: OnceLock::new(),
+            cancels: AtomicU64::new(0),
             obituary: OnceLock::new(),
             tickets: AtomicU64::new(0),
             questions: Mutex::default(),
@@ -129,7 +130,10 @@ impl Attached {
             Message::Call { call, method, caller, attempt, retry } => {
                 self.run_method(call, method, caller, attempt, retry, load);
             }
-            Message::Cancel { call, fails } => self.cancel(call, fails),
+            Message::Cancel { call, error, number } => {
+                self.cancel(call, error.as_ref());
+                self.cancels.fetch_max(number, Ordering::AcqRel);
+            }
             Message::Taken { call, count } => self.taken(call, count),
             Message::Filled { object, error } => self.filled(object, error, load),
             Message::Yielded { object } => self.yielded(object, load),

@@ -440,18 +440,15 @@ impl AwayHost {
     /// A call in flight was completed, from outside or because its result came.
     fn completed(&self, on: WorkerId, call: u64) {
         let inner = self.lock();
-        if !inner.flights.contains_key(&call) {
-            return;
-        }
+        let Some(flight) = inner.flights.get(&call) else { return };
+        let object = flight.call.object().clone();
         let (Stage::Up(worker) | Stage::Leaving(worker, _)) = &inner.stage else { return };
         if worker.id() != on {
             return;
         }
-        let peer = worker.peer_now();
+        let worker = worker.clone();
         drop(inner);
-        if let Some(peer) = peer {
-            let _ = peer.send(&Message::Cancel { call, fails: true }, None, When::Now);
-        }
+        worker.cancel(call, object.error().cloned());
     }
 
     /// Tells the worker to drop the state and go.
@@ -537,7 +534,8 @@ impl AwayHost {
         }
         let mut flights = std::mem::take(&mut inner.flights);
         inner.flying = 0;
-        if let Some(mark) = worker.peer_now().and_then(|peer| peer.mark()) {
+        let mark = if self.is_serial() { worker.peer_now().and_then(|peer| peer.mark()) } else { None };
+        if let Some(mark) = mark {
             for (number, flight) in &mut flights {
                 flight.has_begun = *number <= mark;
             }
@@ -845,7 +843,15 @@ impl Mailbox for AwayHost {
     }
 
     fn len(&self) -> usize {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        if let Stage::Up(worker) = &inner.stage
+            && !self.is_serial()
+        {
+            let worker = worker.clone();
+            drop(inner);
+            worker.hear_begun();
+            inner = self.lock();
+        }
         let in_hand = usize::from(inner.is_moving && !inner.flights.is_empty());
         inner.queue.len() + in_hand + inner.flights.values().filter(|flight| !flight.has_begun).count()
     }
@@ -884,7 +890,7 @@ impl AwayHost {
         else {
             return;
         };
-        let peer = worker.peer_now();
+        let worker = worker.clone();
         let flight =
             |(call, flight): (&u64, &Flight)| (*call, flight.call.object().clone(), flight.has_begun);
         let flights: Vec<_> = inner.flights.iter().map(flight).collect();
@@ -892,9 +898,7 @@ impl AwayHost {
         let is_end = death.kind() == ErrorKind::Shutdown;
         for (call, object, has_begun) in flights {
             if is_end && has_begun {
-                if let Some(peer) = &peer {
-                    let _ = peer.send(&Message::Cancel { call, fails: false }, None, When::Now);
-                }
+                worker.cancel(call, None);
             } else {
                 object.cancel(&self.actor().obituary());
             }

@@ -166,11 +166,7 @@ impl Attempt<'_> {
                 }
                 Ok(News::Completed) => {
                     if self.object.head().is_complete() && kill_at.is_none() {
-                        let _ = self.worker.peer()?.send(
-                            &Message::Cancel { call: self.number, fails: true },
-                            None,
-                            When::Now,
-                        );
+                        self.worker.cancel(self.number, self.object.error().cloned());
                         kill_at = Some(Instant::now() + self.host.settings.grace);
                     }
                 }

@@ -11,7 +11,8 @@ mod requests;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
-use std::time::Duration;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
 
 use requests::{Forward, find_object};
 
@@ -19,13 +20,15 @@ use super::{Embedded, lock, shutdown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ActorId, ObjectId, WorkerId};
 use crate::process::{Ending, Launch, Process};
-use crate::protocol::{Message, VERSION};
+use crate::protocol::{Gate, Message, VERSION};
 use crate::runtime::{ActorRef, Base, Pause, Runtime};
 use crate::store::{self, Counted, Mark, Object};
 use crate::transport::{self, Load, Naming, Peer, Receiver, When};
 
 /// How long a worker may take until it says its first word.
 const HELLO_MAX: Duration = Duration::from_secs(20);
+/// How long what a worker has said may take to be heard, by who waits for that.
+const HEARD_MAX: Duration = Duration::from_millis(20);
 
 /// What comes for a call that runs in a worker.
 pub(super) enum News {
@@ -88,8 +91,13 @@ pub(super) struct Worker {
     start: Mutex<Start>,
     started: Condvar,
     process: OnceLock<Process>,
-    /// Zero while the worker's actor may take calls.
+    /// What the worker's actor looks at before each call: a [`Gate`].
     gate: OnceLock<Mark>,
+    cancelling: Mutex<()>,
+    /// How often it has said that a call begins.
+    begun: AtomicU64,
+    /// The thread that hears it.
+    reader: OnceLock<ThreadId>,
     calls: Mutex<Calls>,
     /// Streams that the worker reads, by its name for them.
     streams: Mutex<HashMap<ObjectId, Arc<Forward>>>,
@@ -117,6 +125,9 @@ impl Worker {
             started: Condvar::new(),
             process: OnceLock::new(),
             gate: OnceLock::new(),
+            cancelling: Mutex::default(),
+            begun: AtomicU64::new(0),
+            reader: OnceLock::new(),
             calls: Mutex::default(),
             streams: Mutex::default(),
             is_leaving: AtomicBool::new(false),
@@ -179,7 +190,32 @@ impl Worker {
     /// No call of the worker's actor begins any more.
     pub(super) fn shut_gate(&self) {
         if let Some(gate) = self.gate.get() {
-            gate.set(1);
+            gate.set_bits(Gate::SHUT);
+        }
+    }
+
+    /// Tells a call to stop; it does not begin after this. With the error that it has come to, if nobody waits
+    /// for its result any more.
+    pub(super) fn cancel(&self, call: u64, error: Option<Error>) {
+        let Some(peer) = self.peer_now() else { return };
+        // One at a time, so that they go in the order of their numbers.
+        let _turn = lock(&self.cancelling);
+        let number = self.gate.get().map_or(0, |gate| Gate::of(gate.add(Gate::CANCEL)).cancels);
+        // A process that is gone has stopped.
+        let _ = peer.send(&Message::Cancel { call, error, number }, None, When::Now);
+    }
+
+    /// Waits a moment for what the worker has said of calls that began. Not for its own reader, who hears it.
+    pub(super) fn hear_begun(&self) {
+        let Some(peer) = self.peer_now() else { return };
+        let has_heard = || peer.mark().is_none_or(|mark| self.begun.load(Ordering::Acquire) >= mark);
+        let is_reader = || self.reader.get() == Some(&std::thread::current().id());
+        if has_heard() || is_reader() {
+            return;
+        }
+        let start = Instant::now();
+        while !crate::runtime::spin(has_heard) && start.elapsed() < HEARD_MAX && !self.is_gone() {
+            std::thread::sleep(Duration::from_micros(50));
         }
     }
 
@@ -193,10 +229,8 @@ impl Worker {
     /// Tells all that runs there that the session ends.
     pub(super) fn tell_end(&self) {
         let calls: Vec<u64> = lock(&self.calls).guests.keys().copied().collect();
-        if let Some(peer) = self.peer_now() {
-            for call in calls {
-                let _ = peer.send(&Message::Cancel { call, fails: false }, None, When::Now);
-            }
+        for call in calls {
+            self.cancel(call, None);
         }
     }
 
@@ -272,6 +306,7 @@ impl Worker {
     }
 
     fn serve(self: Arc<Self>, launch: Launch, ready: impl FnOnce(&Arc<Self>)) {
+        let _ = self.reader.set(std::thread::current().id());
         match self.begin(launch) {
             Ok((peer, mut receiver)) => {
                 ready(&self);
@@ -325,6 +360,7 @@ impl Worker {
             _ => return Err(Error::new(ErrorKind::Decode, "the worker's first word is no greeting")),
         }
         receiver.set_timeout(None);
+        receiver.offer_rings();
         *lock(&self.start) = Start::Up(peer.clone());
         self.started.notify_all();
         if self.is_leaving.load(Ordering::Acquire) {
@@ -427,7 +463,10 @@ impl Worker {
         match message {
             Message::Done { call, error, is_over } => self.tell(call, News::Done { error, load, is_over }),
             Message::Over { call } => self.tell(call, News::Over),
-            Message::Begun { call } => self.tell(call, News::Begun),
+            Message::Begun { call } => {
+                self.tell(call, News::Begun);
+                self.begun.fetch_add(1, Ordering::AcqRel);
+            }
             Message::Item { call } => self.tell(call, News::Item(load)),
             message @ (Message::Rebuilt | Message::Ended { .. }) => {
                 let host = lock(&self.calls).host.clone();

@@ -9,7 +9,7 @@ use crate::resource::{Quantity, ResourceSet};
 use crate::spec::{Options, Retry};
 
 /// The version that both sides must speak: changed with every change of a message.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// What goes with a message beside its head.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,7 +56,8 @@ pub(crate) enum Message {
     Hello { version: u32 },
     /// A segment of shared memory, whose descriptor comes with the frame.
     Segment { id: SegmentId, size: u64 },
-    /// What a worker marks how far it has come with, whose descriptor comes with the frame.
+    /// A number that the sender changes, whose descriptor comes with the frame. A worker's says which call
+    /// of a serial actor has begun last, of another how many `Begun` were sent; a parent's is a [`Gate`].
     Mark,
     /// Run a function. With arguments.
     Run { call: u64, function: u64, caller: CallerId, attempt: u32, lease: Leased },
@@ -74,8 +75,9 @@ pub(crate) enum Message {
     },
     /// Run a method of it. With arguments.
     Call { call: u64, method: u64, caller: CallerId, attempt: u32, retry: Option<Retry> },
-    /// Tell a call to stop; `fails` if nobody waits for its result any more.
-    Cancel { call: u64, fails: bool },
+    /// Tell a call to stop; with the error that it has come to, if nobody waits for its result any more.
+    /// `number` is the gate's, if the worker has one.
+    Cancel { call: u64, error: Option<Error>, number: u64 },
     /// A call has come to a value, which is the cargo, or to an error. `is_over` if its code has
     /// returned, too; else `Over` follows.
     Done { call: u64, error: Option<Error>, is_over: bool },
@@ -147,6 +149,27 @@ pub(crate) enum Message {
     Leave,
     /// The worker has handed over all, and goes.
     Goodbye,
+}
+
+/// A parent's mark: what a worker looks at before each call of its actor, since a word of the parent's may
+/// still be on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gate {
+    /// Nothing begins any more.
+    pub(crate) is_shut: bool,
+    /// The number of the last cancel that was sent.
+    pub(crate) cancels: u64,
+}
+
+impl Gate {
+    /// In a mark, the bit that shuts it.
+    pub(crate) const SHUT: u64 = 1;
+    /// What each cancel adds to the mark.
+    pub(crate) const CANCEL: u64 = 2;
+
+    pub(crate) fn of(mark: u64) -> Self {
+        Self { is_shut: mark & Self::SHUT != 0, cancels: mark / Self::CANCEL }
+    }
 }
 
 /// What a task or actor holds of its node.

@@ -15,7 +15,7 @@ pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use message::{Cargo, Carried, Leased, Message, Said, Told, VERSION};
+pub(crate) use message::{Cargo, Carried, Gate, Leased, Message, Said, Told, VERSION};
 
 use rmp_serde::decode;
 use serde::Deserialize;

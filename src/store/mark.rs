@@ -1,70 +1,85 @@
 //! A number that a process leaves behind, however it ends: how far it had come.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::ptr::NonNull;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// The one page that holds it.
 const PAGE: usize = 4096;
+/// Nobody can take the page away from who reads it.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 /// A number in memory of which another process has the descriptor.
 pub(crate) struct Mark {
-    number: NonNull<AtomicU64>,
+    page: MmapRaw,
     fd: Arc<OwnedFd>,
 }
 
-// SAFETY: the number is atomic, and the mapping belongs to the mark until it is dropped.
-unsafe impl Send for Mark {}
-// SAFETY: as above.
-unsafe impl Sync for Mark {}
+/// The number of another process, readable also when that is gone.
+pub(crate) struct MarkView(MmapRaw);
 
-fn failed(error: rustix::io::Errno) -> Error {
-    Error::new(ErrorKind::Io, format!("no memory for a mark: {error}"))
+fn failed(error: impl Into<std::io::Error>) -> Error {
+    Error::new(ErrorKind::Io, format!("no memory for a mark: {}", error.into()))
+}
+
+fn number(page: &MmapRaw) -> &AtomicU64 {
+    // SAFETY: the page is mapped, aligned, larger than a number, and as long as `page`, since the seals
+    // forbid to shrink it; whoever has it reads and writes the number as an atomic.
+    unsafe { &*page.as_ptr().cast() }
 }
 
 impl Mark {
     /// Zero.
     pub(crate) fn new() -> Result<Self> {
-        let fd = memfd_create("mobula-mark", MemfdFlags::CLOEXEC).map_err(failed)?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let fd = memfd_create("mobula-mark", flags).map_err(failed)?;
         ftruncate(&fd, PAGE as u64).map_err(failed)?;
-        let flags = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
-        // SAFETY: a new mapping at a place that the system chooses aliases nothing of this process.
-        let page = unsafe { mmap(std::ptr::null_mut(), PAGE, flags.0, flags.1, fd.as_fd(), 0) };
-        let number = NonNull::new(page.map_err(failed)?.cast()).expect("a mapping is not at zero");
-        Ok(Self { number, fd: Arc::new(fd) })
+        fcntl_add_seals(&fd, SEALS).map_err(failed)?;
+        let page = MmapOptions::new().len(PAGE).map_raw(fd.as_raw_fd()).map_err(failed)?;
+        Ok(Self { page, fd: Arc::new(fd) })
     }
 
-    /// What another process reads it by, with [`read_mark`].
+    /// What another process reads it by, with [`MarkView::open`].
     pub(crate) fn descriptor(&self) -> &Arc<OwnedFd> {
         &self.fd
     }
 
     /// Says how far it has come.
-    pub(crate) fn set(&self, number: u64) {
-        // SAFETY: the page is mapped, aligned, and of this size as long as `self` lives; others only read
-        // it, through the descriptor.
-        unsafe { self.number.as_ref() }.store(number, Ordering::Release);
+    pub(crate) fn set(&self, to: u64) {
+        number(&self.page).store(to, Ordering::Release);
+    }
+
+    /// So much further; how far now.
+    pub(crate) fn add(&self, by: u64) -> u64 {
+        number(&self.page).fetch_add(by, Ordering::AcqRel) + by
+    }
+
+    /// Sets these bits.
+    pub(crate) fn set_bits(&self, bits: u64) {
+        number(&self.page).fetch_or(bits, Ordering::AcqRel);
     }
 }
 
-impl Drop for Mark {
-    fn drop(&mut self) {
-        // SAFETY: made by `new` with this size, unmapped once, and nobody borrows from it.
-        let _ = unsafe { munmap(self.number.as_ptr().cast(), PAGE) };
+impl MarkView {
+    /// Fails with `Decode` if the descriptor is of no mark.
+    pub(crate) fn open(fd: impl AsFd) -> Result<Self> {
+        let fd = fd.as_fd();
+        let is_sealed = fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SEALS));
+        if !is_sealed || fstat(fd).is_ok_and(|stat| stat.st_size.cast_unsigned() < PAGE as u64) {
+            return Err(Error::new(ErrorKind::Decode, "a descriptor that is of no mark"));
+        }
+        let page = MmapOptions::new().len(PAGE).map_raw_read_only(fd.as_raw_fd()).map_err(failed)?;
+        Ok(Self(page))
     }
-}
 
-/// The number of a mark, also when its process is gone; `None` if the descriptor is of none.
-pub(crate) fn read_mark(fd: impl AsFd) -> Option<u64> {
-    let mut bytes = [0; 8];
-    let read = rustix::io::pread(fd, &mut bytes, 0).ok()?;
-    (read == bytes.len()).then(|| u64::from_ne_bytes(bytes))
+    pub(crate) fn get(&self) -> u64 {
+        number(&self.0).load(Ordering::Acquire)
+    }
 }
 
 #[cfg(test)]
@@ -75,13 +90,16 @@ mod tests {
     #[cfg_attr(miri, ignore = "the system's memory")]
     fn what_was_set_last_is_read_when_the_mark_is_gone() {
         let mark = Mark::new().expect("there is memory");
-        let fd = mark.descriptor().clone();
-        assert_eq!(read_mark(&fd), Some(0));
-        mark.set(7);
+        let view = MarkView::open(mark.descriptor()).expect("it is a mark");
+        assert_eq!(view.get(), 0);
+        mark.set(6);
+        mark.set_bits(1);
+        assert_eq!((view.get(), mark.add(2), view.get()), (7, 9, 9));
         mark.set(u64::MAX - 1);
         drop(mark);
-        assert_eq!(read_mark(&fd), Some(u64::MAX - 1));
+        assert_eq!(view.get(), u64::MAX - 1);
         let file = tempfile::tempfile().expect("a file can be made");
-        assert_eq!(read_mark(&file), None);
+        file.set_len(PAGE as u64).expect("it can be that long");
+        assert_eq!(MarkView::open(&file).err().map(|error| error.kind()), Some(ErrorKind::Decode));
     }
 }

@@ -17,6 +17,8 @@
 //! Arena ─► Pool (numbers: what is free) ─► Region (memory: a memfd, or the heap)
 //! ```
 //!
+//! Two smaller kinds of memory that processes share: a [`Mark`], one number, and [`Rings`], bytes on their way.
+//!
 //! Invariants:
 //! - a slot's state only grows: `EMPTY`, `CLAIMED`, (`DEPOSITED`,) `READY` or `FAILED`, `TAKEN`;
 //! - its value is written once, by who claimed it, before the state says so;
@@ -28,7 +30,7 @@
 //! - bytes of an extent change only before its `Bytes` are made and after the last of them is dropped;
 //! - nothing of an arena is made or touched before the first write.
 //!
-//! `unsafe` is allowed in this room alone; `slot.rs`, `region.rs` and `arena.rs` say at each block why it
+//! `unsafe` is allowed in this room alone; each file says at each block why it
 //! holds. Miri runs over it with the heap as memory, and loom over the slot, see `.ci/run`.
 
 #![allow(unsafe_code)]
@@ -40,14 +42,16 @@ mod meter;
 mod notify;
 mod pool;
 mod region;
+mod ring;
 mod slot;
 mod sync;
 mod table;
 
 pub(crate) use arena::{Arena, arena, set_arena_owner};
-pub(crate) use mark::{Mark, read_mark};
+pub(crate) use mark::{Mark, MarkView};
 pub(crate) use meter::Meter;
 pub(crate) use notify::{Listener, Waiter};
+pub(crate) use ring::{Inlet, Outlet, RING, Rings};
 pub use slot::LocalFuture;
 pub(crate) use slot::{
     Away, Built, Counted, Job, Object, Of, Progress, Seat, Slot, Started, call, live, start,

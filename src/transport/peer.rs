@@ -13,7 +13,7 @@ use crate::id::{Extent, SegmentId};
 use crate::ownership::{Claims, Loans};
 use crate::protocol::{self, Cargo, Carried, Message};
 use crate::runtime::ActorRef;
-use crate::store::{Arena, Counted, Mark, Object, read_mark};
+use crate::store::{Arena, Counted, Mark, MarkView, Object};
 use crate::value::{Encoded, INLINE_MAX, Kept, Opaque, Unpacker};
 
 /// The most bytes of values in a frame: with its head it stays far below the largest.
@@ -77,7 +77,7 @@ pub(crate) struct Peer {
     lent: Mutex<Lent>,
     borrowed: Mutex<Borrowed>,
     /// How far the other side has come.
-    mark: OnceLock<OwnedFd>,
+    mark: OnceLock<MarkView>,
 }
 
 /// What the other side has of this one.
@@ -182,7 +182,7 @@ impl Peer {
 
     /// How far the other side had come when it wrote that last, if it shows that.
     pub(crate) fn mark(&self) -> Option<u64> {
-        read_mark(self.mark.get()?)
+        self.mark.get().map(MarkView::get)
     }
 
     /// What carries the messages.
@@ -390,8 +390,8 @@ impl Peer {
         let (message, cargo, at) = protocol::read(&bytes)?;
         let mut rest = bytes.slice(at..);
         if matches!(message, Message::Mark) {
-            let fd = only(frame.fds)?;
-            let is_first = cargo.is_none() && rest.is_empty() && self.mark.set(fd).is_ok();
+            let mark = MarkView::open(only(frame.fds)?)?;
+            let is_first = cargo.is_none() && rest.is_empty() && self.mark.set(mark).is_ok();
             return if is_first { Ok(None) } else { Err(malformed("a second mark")) };
         }
         if let Message::Segment { id, size } = message {

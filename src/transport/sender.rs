@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use super::socket::{Flow, Socket, Traffic, failed};
-use super::wire::{DESCRIPTORS_MAX, HEAD, head};
+use super::wire::{DESCRIPTORS_MAX, HEAD, Signal, head};
 use crate::error::{Error, Result};
+use crate::store::{Inlet, RING};
 
 /// What [`When::Batch`] lets wait.
 const BATCH: usize = 8 * 1024;
@@ -40,7 +41,7 @@ pub(crate) enum When {
 pub(crate) struct Sender(Arc<Line>);
 
 #[derive(Debug)]
-struct Line {
+pub(super) struct Line {
     socket: Arc<Socket>,
     /// Bytes that the writer has taken and not written yet.
     taken: AtomicUsize,
@@ -58,6 +59,15 @@ struct State {
     writing: bool,
     /// Why nothing can be sent any more.
     gone: Option<Error>,
+    ring: Option<Ring>,
+}
+
+/// The ring that the other side reads from.
+#[derive(Debug)]
+struct Ring {
+    inlet: Inlet,
+    /// Frames go by it.
+    is_on: bool,
 }
 
 /// Frames on their way.
@@ -101,10 +111,16 @@ impl Sender {
         if let Some(error) = &state.gone {
             return Err(error.clone());
         }
-        state.queue.push(head, frame, fds);
-        state.pushed += (head.len() + frame.len()) as u64;
         Flow::add(&self.0.socket.out.frames, 1);
-        if state.writing || (when == When::Batch && state.queue.bytes.len() < BATCH) {
+        let is_in_ring = state.put_in_ring(head, frame, !fds.is_empty());
+        if is_in_ring {
+            Flow::add(&self.0.socket.by_ring, (HEAD + frame.len()) as u64);
+            state.ring_bell(if when == When::Now { 1 } else { BATCH });
+        } else {
+            state.queue(head, frame, fds);
+        }
+        let may_wait = !is_in_ring && when == When::Batch && state.queue.bytes.len() < BATCH;
+        if state.writing || may_wait || state.queue.bytes.is_empty() {
             return Ok(());
         }
         self.write_out(state)
@@ -112,7 +128,8 @@ impl Sender {
 
     /// Has everything written that is queued. Never waits for the other side.
     pub(crate) fn flush(&self) {
-        let state = self.0.lock();
+        let mut state = self.0.lock();
+        state.ring_bell(1);
         if !state.writing && !state.queue.bytes.is_empty() {
             // Whoever sends next is told.
             let _ = self.write_out(state);
@@ -140,8 +157,14 @@ impl Sender {
         state.queue.bytes.len() + self.0.taken.load(Ordering::Relaxed)
     }
 
+    pub(super) fn line(&self) -> Weak<Line> {
+        Arc::downgrade(&self.0)
+    }
+
     /// Ends the connection in both directions; what is still queued is dropped.
     pub(crate) fn close(&self) {
+        // Nobody reads there any more; whoever sends is told by the socket.
+        self.0.lock().ring = None;
         // Fails only if it is closed already.
         let _ = self.0.socket.stream.shutdown(Shutdown::Both);
     }
@@ -185,7 +208,66 @@ impl Sender {
     }
 }
 
+impl State {
+    /// Puts a frame in the ring, if it can go there and all before it did or is written; otherwise this and
+    /// what follows goes by the socket, for now.
+    fn put_in_ring(&mut self, head: [u8; HEAD], frame: &[u8], has_fds: bool) -> bool {
+        let Some(ring) = &mut self.ring else { return false };
+        let fits = !has_fds && frame.len() <= RING / 4;
+        if ring.is_on {
+            // There is always room for the signal.
+            if fits && ring.inlet.push(&[&head, frame], HEAD) {
+                return true;
+            }
+            ring.is_on = false;
+            if !ring.inlet.push(&[&Signal::ToSocket.frame()], 0) {
+                // The other side's numbers cannot be, and it waits for the ring: it gets no answer any more.
+                self.ring = None;
+            }
+            return false;
+        }
+        let is_quiet = !self.writing && self.queue.bytes.is_empty();
+        if !fits || !is_quiet || ring.inlet.room() < RING / 2 {
+            return false;
+        }
+        ring.is_on = true;
+        let is_in = ring.inlet.push(&[&head, frame], HEAD);
+        self.queue(Signal::ToRing.frame(), &[], Vec::new());
+        debug_assert!(is_in, "half of it is free");
+        is_in
+    }
+
+    /// Wakes a reader that sleeps while so many bytes of the ring are news to it.
+    fn ring_bell(&mut self, unheard: usize) {
+        if let Some(ring) = &mut self.ring
+            && ring.inlet.unheard() >= unheard
+            && ring.inlet.must_ring()
+        {
+            self.queue(Signal::Bell.frame(), &[], Vec::new());
+        }
+    }
+
+    fn queue(&mut self, head: [u8; HEAD], frame: &[u8], fds: Vec<Arc<OwnedFd>>) {
+        self.queue.push(head, frame, fds);
+        self.pushed += (head.len() + frame.len()) as u64;
+    }
+}
+
 impl Line {
+    /// Shows the other side rings, of which it is to read this one.
+    pub(super) fn offer(self: &Arc<Self>, inlet: Inlet, fd: Arc<OwnedFd>) {
+        let mut state = self.lock();
+        state.queue(Signal::Rings.frame(), &[], vec![fd]);
+        state.ring = Some(Ring { inlet, is_on: false });
+        drop(state);
+        Sender(self.clone()).flush();
+    }
+
+    /// The other side reads this ring.
+    pub(super) fn write_to(&self, inlet: Inlet) {
+        self.lock().ring = Some(Ring { inlet, is_on: false });
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under it would be an allocation's, and leaves whole frames.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -258,7 +340,10 @@ impl Line {
 impl Drop for Line {
     /// What was left for a batch goes, as far as it goes without waiting.
     fn drop(&mut self) {
-        let mut load = self.take_load(&mut self.lock());
+        let mut state = self.lock();
+        state.ring_bell(1);
+        let mut load = self.take_load(&mut state);
+        drop(state);
         let _ = self.write(&mut load);
     }
 }
@@ -335,9 +420,36 @@ mod tests {
     /// Longer than any of these waits takes.
     const LONG: Duration = Duration::from_secs(20);
 
-    fn ends() -> ((Sender, Receiver), (Sender, Receiver)) {
+    /// Both halves of a connection, at either end.
+    type Ends = ((Sender, Receiver), (Sender, Receiver));
+
+    fn ends() -> Ends {
         let (here, there) = pair().expect("a pair");
         (connect(here).expect("it is open"), connect(there).expect("it is open"))
+    }
+
+    /// As [`ends`], with rings.
+    fn ends_with_rings() -> Ends {
+        let ((here, mut inbound), (there, mut outbound)) = ends();
+        inbound.offer_rings();
+        // Each has said something by its ring.
+        here.send(b"one", Vec::new(), When::Now).expect("it is open");
+        assert_eq!(next(&mut outbound), b"one");
+        there.send(b"two", Vec::new(), When::Now).expect("it is open");
+        assert_eq!(next(&mut inbound), b"two");
+        assert!(here.is_by_ring() && there.is_by_ring());
+        ((here, inbound), (there, outbound))
+    }
+
+    impl Sender {
+        fn offer_again(&self) {
+            let (rings, fd) = crate::store::Rings::new().expect("there is memory");
+            self.0.offer(rings.inlet, fd);
+        }
+
+        fn is_by_ring(&self) -> bool {
+            self.0.lock().ring.as_ref().is_some_and(|ring| ring.is_on)
+        }
     }
 
     fn half() -> (Sender, Receiver, UnixStream) {
@@ -368,6 +480,11 @@ mod tests {
 
     #[test]
     fn what_is_settled_is_written() {
+        what_is_settled_is_written_of(ends);
+        what_is_settled_is_written_of(ends_with_rings);
+    }
+
+    fn what_is_settled_is_written_of(ends: fn() -> Ends) {
         let ((sender, _), (_, mut receiver)) = ends();
         thread::scope(|scope| {
             for _ in 0..4 {
@@ -421,6 +538,11 @@ mod tests {
 
     #[test]
     fn a_reader_that_has_stopped_stalls_no_sender() {
+        a_reader_that_has_stopped_stalls_no_sender_of(ends);
+        a_reader_that_has_stopped_stalls_no_sender_of(ends_with_rings);
+    }
+
+    fn a_reader_that_has_stopped_stalls_no_sender_of(ends: fn() -> Ends) {
         const FRAMES: usize = 2_000;
         let ((sender, _), (_, mut receiver)) = ends();
         let started = Instant::now();
@@ -449,8 +571,14 @@ mod tests {
 
     #[test]
     fn the_order_of_each_of_four_senders_is_kept_both_ways() {
+        the_order_of_each_of_four_senders_is_kept_both_ways_of(ends);
+        the_order_of_each_of_four_senders_is_kept_both_ways_of(ends_with_rings);
+    }
+
+    fn the_order_of_each_of_four_senders_is_kept_both_ways_of(ends: fn() -> Ends) {
         const FRAMES: u32 = 25_000;
         let ((here, mut inbound), (there, mut outbound)) = ends();
+        let before = here.traffic();
         let send = |sender: Sender, thread: u8| {
             move || {
                 for n in 0..FRAMES {
@@ -481,12 +609,18 @@ mod tests {
             receive(&mut outbound);
         });
         let traffic = here.traffic();
-        assert_eq!((traffic.frames_out, traffic.frames_in), (100_000, 100_000));
+        assert_eq!(traffic.frames_out - before.frames_out, 100_000);
+        assert_eq!(traffic.frames_in - before.frames_in, 100_000);
         assert!(traffic.writes < traffic.frames_out / 2, "{traffic:?}");
     }
 
     #[test]
     fn descriptors_arrive_with_their_frame_however_frames_are_batched() {
+        descriptors_arrive_with_their_frame_however_frames_are_batched_of(ends);
+        descriptors_arrive_with_their_frame_however_frames_are_batched_of(ends_with_rings);
+    }
+
+    fn descriptors_arrive_with_their_frame_however_frames_are_batched_of(ends: fn() -> Ends) {
         let ((sender, _), (_, mut receiver)) = ends();
         let counts: Vec<usize> = (0..200).map(|n| [0, 0, 1, 0, 32, 3, 3][n % 7]).collect();
         let all = sender.clone();
@@ -543,6 +677,11 @@ mod tests {
 
     #[test]
     fn a_closed_connection_ends_in_order_on_both_sides() {
+        a_closed_connection_ends_in_order_on_both_sides_of(ends);
+        a_closed_connection_ends_in_order_on_both_sides_of(ends_with_rings);
+    }
+
+    fn a_closed_connection_ends_in_order_on_both_sides_of(ends: fn() -> Ends) {
         let ((here, mut inbound), (_there, mut outbound)) = ends();
         here.send(b"last", Vec::new(), When::Now).expect("it is open");
         assert_eq!(next(&mut outbound), b"last");
@@ -596,5 +735,95 @@ mod tests {
         let found = peer(&here).expect("it is a Unix socket");
         assert_eq!(found.pid, std::process::id());
         assert_eq!(found.uid, rustix::process::getuid().as_raw());
+    }
+
+    #[test]
+    fn small_frames_to_one_who_reads_need_no_system_call() {
+        let ((sender, _back), (_, mut receiver)) = ends_with_rings();
+        let before = (sender.traffic(), receiver.traffic());
+        for n in 0..500_u32 {
+            sender.send(&n.to_be_bytes(), Vec::new(), When::Batch).expect("it is open");
+        }
+        let out = sender.traffic();
+        assert_eq!((out.frames_out, out.writes), (before.0.frames_out + 500, before.0.writes));
+        assert_eq!(out.bytes_out, before.0.bytes_out + 500 * 9);
+        for n in 0..500_u32 {
+            assert!(receiver.has_buffered());
+            assert_eq!(next(&mut receiver), n.to_be_bytes());
+        }
+        let back = receiver.traffic();
+        assert_eq!((back.frames_in, back.reads), (before.1.frames_in + 500, before.1.reads));
+        assert!(!receiver.has_buffered());
+    }
+
+    #[test]
+    fn a_bell_wakes_who_sleeps() {
+        let ((sender, _back), (_, mut receiver)) = ends_with_rings();
+        let reading = thread::spawn(move || (0..20).map(|_| next(&mut receiver)).collect::<Vec<_>>());
+        for n in 0..20_u8 {
+            thread::sleep(Duration::from_millis(5));
+            if n % 2 == 0 {
+                sender.send(&[n], Vec::new(), When::Now).expect("it is open");
+            } else {
+                sender.send(&[n], Vec::new(), When::Batch).expect("it is open");
+                sender.flush();
+            }
+        }
+        let came = reading.join().expect("all came");
+        assert_eq!(came, (0..20).map(|n| vec![n]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_does_not_fit_goes_by_the_socket_and_the_rest_by_the_ring_again() {
+        let ((sender, _back), (_, mut receiver)) = ends_with_rings();
+        for round in 0..50_u8 {
+            sender.send(&[round], Vec::new(), When::Now).expect("it is open");
+            assert!(sender.is_by_ring());
+            sender.send(&vec![round; 40_000], Vec::new(), When::Now).expect("it is open");
+            assert!(!sender.is_by_ring());
+            assert_eq!(next(&mut receiver), [round]);
+            assert_eq!(next(&mut receiver), vec![round; 40_000]);
+        }
+    }
+
+    #[test]
+    fn what_was_sent_before_the_end_is_read_after_it() {
+        let ((sender, back), (_there, mut receiver)) = ends_with_rings();
+        for n in 0..100_u8 {
+            sender.send(&[n], Vec::new(), When::Batch).expect("it is open");
+        }
+        // As when its process is killed: nobody rings any more.
+        std::mem::forget(sender.clone());
+        sender.close();
+        drop(back);
+        for n in 0..100_u8 {
+            assert_eq!(next(&mut receiver), [n]);
+        }
+        assert!(receiver.next().expect("it ended in order").is_none());
+    }
+
+    #[test]
+    fn signals_out_of_turn_and_rings_that_are_none_break_the_stream() {
+        for signal in [Signal::ToRing, Signal::ToSocket] {
+            let (_sender, mut receiver, mut there) = half();
+            there.write_all(&signal.frame()).expect("it is open");
+            assert_eq!(receiver.next().expect_err("out of turn").kind(), ErrorKind::Decode);
+        }
+        let ((here, _inbound), (_there, mut outbound)) = ends();
+        let file = tempfile::tempfile().expect("a file can be made");
+        let mut state = here.0.lock();
+        state.queue(Signal::Rings.frame(), &[], vec![Arc::new(file.into())]);
+        drop(state);
+        here.flush();
+        assert_eq!(outbound.next().expect_err("no rings").kind(), ErrorKind::Decode);
+        // By the ring a frame comes only after its signal.
+        let ((here, _inbound), (_there, mut outbound)) = ends_with_rings();
+        here.0.lock().queue([0, 0, 0, 2, 0], b"x", Vec::new());
+        here.flush();
+        let error = outbound.next().expect_err("out of turn");
+        assert!(error.message().contains("out of turn"), "{error}");
+        let ((here, _inbound), (_there, mut outbound)) = ends_with_rings();
+        here.offer_again();
+        assert_eq!(outbound.next().expect_err("a second pair").kind(), ErrorKind::Decode);
     }
 }

@@ -42,7 +42,7 @@ impl Traffic {
     }
 }
 
-/// One direction's counts. They order nothing, and one thread at a time changes each: the receiver's, or
+/// One direction's counts, the ring's frames included. They order nothing, and one thread at a time changes each: the receiver's, or
 /// that which has the lock or the turn to write. So they cost next to nothing.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
@@ -63,6 +63,8 @@ pub(super) struct Socket {
     pub(super) stream: UnixStream,
     pub(super) out: Flow,
     pub(super) back: Flow,
+    /// Bytes that went by the ring; changed under the lock of who sends.
+    pub(super) by_ring: AtomicU64,
 }
 
 impl Socket {
@@ -70,7 +72,7 @@ impl Socket {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Traffic {
             frames_out: of(&self.out.frames),
-            bytes_out: of(&self.out.bytes),
+            bytes_out: of(&self.out.bytes) + of(&self.by_ring),
             writes: of(&self.out.calls),
             frames_in: of(&self.back.frames),
             bytes_in: of(&self.back.bytes),
@@ -88,8 +90,11 @@ pub(crate) fn pair() -> Result<(UnixStream, UnixStream)> {
 /// Takes a socket for frames, both ways.
 pub(crate) fn connect(stream: UnixStream) -> Result<(Sender, Receiver)> {
     stream.set_nonblocking(false).map_err(|error| failed("the socket is not usable", &error))?;
-    let socket = Arc::new(Socket { stream, out: Flow::default(), back: Flow::default() });
-    Ok((Sender::new(Arc::clone(&socket)), Receiver::new(socket)))
+    let (out, back, by_ring) = (Flow::default(), Flow::default(), AtomicU64::default());
+    let socket = Arc::new(Socket { stream, out, back, by_ring });
+    let sender = Sender::new(Arc::clone(&socket));
+    let receiver = Receiver::new(socket, sender.line());
+    Ok((sender, receiver))
 }
 
 /// Asks the kernel who is at the other end.

@@ -27,6 +27,35 @@ pub(crate) struct Frame {
     pub(crate) fds: Vec<OwnedFd>,
 }
 
+/// What the two ends of a connection say to each other, in place of a number of descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// There are rings, whose descriptor comes with this.
+    Rings = 252,
+    /// On the socket: the next frame comes by the ring.
+    ToRing = 253,
+    /// In the ring: the next frame comes by the socket.
+    ToSocket = 254,
+    /// On the socket, at any time: something is in the ring.
+    Bell = 255,
+}
+
+impl Signal {
+    const ALL: [Self; 4] = [Self::Rings, Self::ToRing, Self::ToSocket, Self::Bell];
+
+    /// All of its frame.
+    pub(super) fn frame(self) -> [u8; HEAD] {
+        [0, 0, 0, 1, self as u8]
+    }
+}
+
+/// What stands in a stream.
+#[derive(Debug)]
+pub(super) enum Piece {
+    Frame(Frame),
+    Signal(Signal, Vec<OwnedFd>),
+}
+
 /// The head of a frame; `Encode` for one that is too large.
 pub(super) fn head(bytes: usize, descriptors: usize) -> Result<[u8; HEAD]> {
     let refused = |what: String| Err(Error::new(ErrorKind::Encode, what));
@@ -82,7 +111,7 @@ impl Inflow {
     }
 
     /// The next frame that is there as a whole.
-    pub(super) fn next(&mut self) -> Result<Option<Frame>> {
+    pub(super) fn next(&mut self) -> Result<Option<Piece>> {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
@@ -117,7 +146,7 @@ impl Inflow {
         self.broken.insert(error).clone()
     }
 
-    fn decode(&mut self) -> Result<Option<Frame>> {
+    fn decode(&mut self) -> Result<Option<Piece>> {
         let Some(length) = self.length() else { return self.none_yet() };
         match length {
             0 => return Err(decode_error("a frame without a head")),
@@ -137,8 +166,16 @@ impl Inflow {
         };
         let start = self.at;
         self.at += (LENGTH + length) as u64;
-        let wanted = usize::from(bytes.get_u8());
-        Ok(Some(Frame { bytes, fds: self.descriptors(start, wanted)? }))
+        let wanted = bytes.get_u8();
+        let Some(signal) = Signal::ALL.into_iter().find(|signal| *signal as u8 == wanted) else {
+            let fds = self.descriptors(start, usize::from(wanted))?;
+            return Ok(Some(Piece::Frame(Frame { bytes, fds })));
+        };
+        if !bytes.is_empty() {
+            return Err(decode_error("a signal with bytes"));
+        }
+        let fds = self.descriptors(start, usize::from(signal == Signal::Rings))?;
+        Ok(Some(Piece::Signal(signal, fds)))
     }
 
     /// The length that the next frame claims. The codec takes it out together with the whole frame, never
@@ -148,7 +185,7 @@ impl Inflow {
     }
 
     /// What is left is the beginning of one frame at most, so descriptors came with that or with nothing.
-    fn none_yet(&self) -> Result<Option<Frame>> {
+    fn none_yet(&self) -> Result<Option<Piece>> {
         match self.parcels.iter().find(|parcel| !(parcel.start..parcel.end).contains(&self.at)) {
             None => Ok(None),
             Some(parcel) => Err(surplus(parcel)),
@@ -218,7 +255,8 @@ mod tests {
             let frame = inflow.next();
             assert_eq!(said, !matches!(frame, Ok(None)), "what is said to be buffered is");
             match frame? {
-                Some(frame) => frames.push(frame.bytes.to_vec()),
+                Some(Piece::Frame(frame)) => frames.push(frame.bytes.to_vec()),
+                Some(Piece::Signal(..)) => {}
                 None => return Ok(frames),
             }
         }
@@ -341,6 +379,9 @@ mod tests {
                 parts(vec![(frame(1)[..3].to_vec(), 0), (frame(1)[3..5].to_vec(), 1)]),
             ),
             ("another frame's", parts(vec![(frame(0), 1), (frame(1), 1)])),
+            ("with a signal", parts(vec![(Signal::Bell.frame().to_vec(), 1)])),
+            ("rings without", parts(vec![(Signal::Rings.frame().to_vec(), 0)])),
+            ("a signal with bytes", parts(vec![(vec![0, 0, 0, 2, Signal::Bell as u8, 7], 0)])),
             ("twice", parts(vec![(frame(1)[..3].to_vec(), 1), (frame(1)[3..].to_vec(), 1)])),
         ];
         for (name, parts) in cases {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
-use super::super::wire::Inflow;
+use super::super::wire::{Inflow, Piece};
 use super::super::{FRAME_MAX, Receiver, connect, pair};
 use super::*;
 use crate::id::{Place, WorkerId};
@@ -303,8 +303,10 @@ impl Rig {
         let mut inflow = Inflow::new();
         inflow.take_in(stream, fds);
         let mut read = Vec::new();
-        while let Some(frame) = inflow.next()? {
-            read.extend(self.side.peer.read(frame)?);
+        while let Some(piece) = inflow.next()? {
+            if let Piece::Frame(frame) = piece {
+                read.extend(self.side.peer.read(frame)?);
+            }
         }
         inflow.end()?;
         Ok(read)
