@@ -47,6 +47,17 @@
 //! | test programs that use this | [`testing`] |
 //! | come from Ray, see patterns and what to avoid | [`guide`] |
 //!
+//! # Cargo features
+//!
+//! | feature | | adds |
+//! |---|---|---|
+//! | `process` | on by default | worker processes, on Linux: `isolation = "process"`, `max_calls`, `env`; [`Array`] in shared memory |
+//! | `ndarray` | off | [`Array`] from and as the arrays of that crate |
+//!
+//! Without `process` (`default-features = false`) all runs on threads, and eleven crates fewer are built. The
+//! same code compiles; what asks for a process fails with [`ErrorKind::Unsupported`], which names the feature.
+//! On other systems than Linux the feature adds nothing.
+//!
 //! # How it is built
 //!
 //! The code is in rooms on floors. A file imports only from strictly lower floors and from its own room,
@@ -88,11 +99,15 @@
 //! is. Each room's `mod.rs` is its front page.
 
 #![warn(clippy::print_stdout)]
+// A build with processes tells of what nobody uses.
+#![cfg_attr(
+    not(all(feature = "process", target_os = "linux")),
+    allow(dead_code, unused_imports, reason = "what makes calls travel waits for processes to travel to")
+)]
 
 extern crate self as mobula;
 
 mod api;
-mod attached;
 mod clock;
 mod directory;
 mod embedded;
@@ -101,9 +116,6 @@ mod event;
 mod executor;
 pub mod guide;
 mod id;
-mod ownership;
-mod process;
-mod protocol;
 mod registry;
 mod resource;
 mod runtime;
@@ -111,8 +123,18 @@ mod scheduler;
 mod spec;
 mod store;
 pub mod testing;
-mod transport;
 mod value;
+
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod attached;
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod ownership;
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod process;
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod protocol;
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod transport;
 
 pub use api::{
     ActorHandle, Arg, Array, Buffer, Class, Completed, Config, Get, IntoArg, Node, Number, ObjectFuture,
@@ -161,7 +183,7 @@ pub mod __private {
     };
 }
 
-/// The README's code blocks are run as tests.
-#[cfg(doctest)]
+/// The README's code blocks are run as tests; one has a process.
+#[cfg(all(doctest, feature = "process"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

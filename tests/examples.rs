@@ -371,55 +371,62 @@ fn supervision() {
     assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
 }
 
-#[test]
-fn crash_isolation() {
-    let said = plain("crash_isolation");
-    said.assert_lines(&[
-        "a function: WorkerCrashed, worker-# (process #) killed by signal 11 (SIGSEGV)",
-        "in the third attempt: Some(7999999)",
-        "an actor: Some(7999999), search 1 of its instance",
-        "an actor: WorkerCrashed, worker-# (process #) killed by signal 11 (SIGSEGV)",
-        "an actor: Some(7999999), search 1 of its instance",
-        "bytes copied: 0",
-    ]);
-    assert_eq!(said.stderr, "");
-}
+/// Those that have worker processes.
+#[cfg(feature = "process")]
+mod processes {
+    use super::plain;
 
-#[test]
-fn max_calls() {
-    let said = plain("max_calls");
-    said.assert_lines(&[
-        "megabytes taken: [16, 32, 48, 64] by 1 process",
-        "megabytes taken: [16, 16, 16, 16] by 4 processes",
-        r#"what they made is left: "something""#,
-    ]);
-    assert_eq!(said.stderr, "");
-}
+    #[test]
+    fn crash_isolation() {
+        let said = plain("crash_isolation");
+        said.assert_lines(&[
+            "a function: WorkerCrashed, worker-# (process #) killed by signal 11 (SIGSEGV)",
+            "in the third attempt: Some(7999999)",
+            "an actor: Some(7999999), search 1 of its instance",
+            "an actor: WorkerCrashed, worker-# (process #) killed by signal 11 (SIGSEGV)",
+            "an actor: Some(7999999), search 1 of its instance",
+            "bytes copied: 0",
+        ]);
+        assert_eq!(said.stderr, "");
+    }
 
-#[test]
-fn use_gpu() {
-    let said = plain("use_gpu");
-    said.assert_lines(&[
-        "(use_gpu worker=#) gpu_ids(): [0], CUDA_VISIBLE_DEVICES: 0",
-        "(use_gpu worker=#) gpu_ids(): [0, 1], CUDA_VISIBLE_DEVICES: 0,1",
-        "This actor is allowed to use GPUs [0]. CUDA_VISIBLE_DEVICES: 0",
-        "This actor is allowed to use GPUs [1]. CUDA_VISIBLE_DEVICES: 1",
-        "(use_gpu worker=#) gpu_ids(): [2, 3], CUDA_VISIBLE_DEVICES: 2,3",
-    ]);
-    assert_eq!(said.stderr, "");
-}
+    #[test]
+    fn max_calls() {
+        let said = plain("max_calls");
+        said.assert_lines(&[
+            "megabytes taken: [16, 32, 48, 64] by 1 process",
+            "megabytes taken: [16, 16, 16, 16] by 4 processes",
+            r#"what they made is left: "something""#,
+        ]);
+        assert_eq!(said.stderr, "");
+    }
 
-#[test]
-fn zero_copy() {
-    let said = plain("zero_copy");
-    let mut expected = vec!["(sum worker=#) 10000000 numbers in /memfd:mobula-segment, 0 bytes copied"; 4];
-    expected.extend([
-        "sums: [10000000.0, 10000000.0, 10000000.0, 10000000.0]",
-        "made elsewhere, read in /memfd:mobula-segment, last 9999999",
-        "here: 80000000 bytes written, 0 bytes copied",
-    ]);
-    said.assert_lines(&expected);
-    assert_eq!(said.stderr, "");
+    #[test]
+    fn use_gpu() {
+        let said = plain("use_gpu");
+        said.assert_lines(&[
+            "(use_gpu worker=#) gpu_ids(): [0], CUDA_VISIBLE_DEVICES: 0",
+            "(use_gpu worker=#) gpu_ids(): [0, 1], CUDA_VISIBLE_DEVICES: 0,1",
+            "This actor is allowed to use GPUs [0]. CUDA_VISIBLE_DEVICES: 0",
+            "This actor is allowed to use GPUs [1]. CUDA_VISIBLE_DEVICES: 1",
+            "(use_gpu worker=#) gpu_ids(): [2, 3], CUDA_VISIBLE_DEVICES: 2,3",
+        ]);
+        assert_eq!(said.stderr, "");
+    }
+
+    #[test]
+    fn zero_copy() {
+        let said = plain("zero_copy");
+        let mut expected =
+            vec!["(sum worker=#) 10000000 numbers in /memfd:mobula-segment, 0 bytes copied"; 4];
+        expected.extend([
+            "sums: [10000000.0, 10000000.0, 10000000.0, 10000000.0]",
+            "made elsewhere, read in /memfd:mobula-segment, last 9999999",
+            "here: 80000000 bytes written, 0 bytes copied",
+        ]);
+        said.assert_lines(&expected);
+        assert_eq!(said.stderr, "");
+    }
 }
 
 #[test]

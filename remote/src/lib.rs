@@ -121,7 +121,8 @@ use quote::quote;
 /// | `placement` | ✓ | ✓ | | a text, like `"spread"` |
 ///
 /// `env` and `max_calls` take a process of their own, which `max_calls` implies; there `memory` is a limit,
-/// too. An actor's process is not replaced after `max_calls`, since its state would go with it.
+/// too. An actor's process is not replaced after `max_calls`, since its state would go with it. Where Mobula is
+/// built without its feature `process`, all this compiles, and fails with `Unsupported` when it is called.
 ///
 /// Any expression of the right type may stand for a value; literals are checked at compile time.
 #[proc_macro_attribute]

@@ -16,7 +16,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store;
+use crate::store::{self, Share};
 use crate::value::{read_buffer, write_buffer};
 
 /// Arrays below are built on the heap: they go inside of messages, and extents of them would be many.
@@ -220,15 +220,18 @@ impl<T: Number> Array<T> {
         let len = count * size_of::<T>();
         let mut fill = Some(fill);
         let mut fill = |numbers: &mut [T]| fill.take().map_or((), |fill| fill(numbers));
-        if len >= SHARED_MIN {
-            match store::arena().write(len, |bytes| fill(bytemuck::cast_slice_mut(bytes))) {
+        if len >= SHARED_MIN
+            && let Some(shared) = store::shared_memory()
+        {
+            match shared.write(len, &mut |bytes| fill(bytemuck::cast_slice_mut(bytes))) {
                 Ok(bytes) => return Ok(Self { shape: shape.into(), bytes, numbers: PhantomData }),
                 Err(error) if error.kind() == ErrorKind::StoreFull => return Err(error),
                 // Where nothing can be shared, it can still be used here.
                 Err(error) => tracing::debug!(%error, "an array is not shared"),
             }
         }
-        let mut numbers = vec![T::zeroed(); count];
+        let no_room = |()| Error::new(ErrorKind::StoreFull, format!("there is no room for {len} bytes"));
+        let mut numbers = bytemuck::try_zeroed_vec(count).map_err(no_room)?;
         fill(&mut numbers);
         Ok(Self { shape: shape.into(), ..Self::from_vec(numbers) })
     }
@@ -262,7 +265,9 @@ impl<T: Number> Array<T> {
         if bytemuck::try_cast_slice::<u8, T>(&bytes).is_ok() {
             return Some(Self { shape: shape.into(), bytes, numbers });
         }
-        store::arena().note_copied(bytes.len());
+        if let Some(shared) = store::shared_memory() {
+            shared.note_copied(bytes.len());
+        }
         let mut copy = vec![T::zeroed(); bytes.len() / size_of::<T>()];
         bytemuck::cast_slice_mut(&mut copy).copy_from_slice(&bytes);
         Some(Self { shape: shape.into(), ..Self::from_vec(copy) })
@@ -384,18 +389,21 @@ pub struct StoreStats {
     pub bytes_copied: u64,
 }
 
-/// What the object store of this process holds and did so far.
+/// What the object store of this process holds and did so far; nothing without the feature `process`, where
+/// no memory is shared.
 ///
 /// ```
+/// # if cfg!(feature = "process") {
 /// let before = mobula::store_stats();
 /// let array = mobula::Array::build([100_000], |all: &mut [f64]| all.fill(1.0))?;
 /// let after = mobula::store_stats();
 /// assert_eq!(after.bytes_written - before.bytes_written, 800_000);
 /// assert_eq!(after.bytes_copied, before.bytes_copied);
+/// # }
 /// # Ok::<(), mobula::Error>(())
 /// ```
 pub fn store_stats() -> StoreStats {
-    let stats = store::arena().stats();
+    let stats = store::shared_memory().map(Share::stats).unwrap_or_default();
     StoreStats {
         bytes_shared: stats.committed,
         bytes_used: stats.used,
@@ -445,18 +453,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_large_is_built_in_shared_memory() {
-        let array = Array::build([100, 1_000], |all| all.fill(3_i64)).expect("there is room");
-        let extent = store::arena().locate(bytemuck::cast_slice(&array)).expect("it is shared");
-        assert_eq!((extent.len, array.as_ptr().addr() % 64), (800_000, 0));
-        assert!(array.iter().all(|number| *number == 3));
-        let buffers = encode(&array).expect("encodes").buffers;
-        assert_eq!(store::arena().locate(&buffers[0]), Some(extent));
-        let small = Array::build([2], |all| all.fill(1_u8)).expect("there is room");
-        assert_eq!((store::arena().locate(&small), &*small), (None, &[1, 1][..]));
-    }
-
-    #[test]
     fn inside_of_larger_values_they_go_beside_the_bytes() {
         let sent = frame();
         let encoded = encode(&sent).expect("encodes");
@@ -472,16 +468,33 @@ mod tests {
         assert_eq!(rmp_serde::from_slice::<Frame>(&bytes).expect("decodes"), frame());
     }
 
-    #[test]
-    fn what_lies_at_no_fitting_place_is_copied_and_counted() {
-        let aligned = Bytes::from_owner(Numbers(vec![0_u64, 1, 2]));
-        let read = |bytes: Bytes| Array::<u64>::from_bytes(vec![2], bytes).expect("two");
-        let before = store_stats().bytes_copied;
-        assert_eq!(read(aligned.slice(8..)).as_slice(), [1, 2]);
-        assert_eq!(store_stats().bytes_copied, before);
-        let shifted = read(aligned.slice(4..20));
-        assert_eq!(shifted.as_slice(), [1 << 32, 2 << 32].map(|n: u64| n.to_le()));
-        assert_eq!(store_stats().bytes_copied, before + 16);
+    #[cfg(all(feature = "process", target_os = "linux"))]
+    mod with_processes {
+        use super::*;
+
+        #[test]
+        fn what_is_large_is_built_in_shared_memory() {
+            let array = Array::build([100, 1_000], |all| all.fill(3_i64)).expect("there is room");
+            let extent = store::arena().locate(bytemuck::cast_slice(&array)).expect("it is shared");
+            assert_eq!((extent.len, array.as_ptr().addr() % 64), (800_000, 0));
+            assert!(array.iter().all(|number| *number == 3));
+            let buffers = encode(&array).expect("encodes").buffers;
+            assert_eq!(store::arena().locate(&buffers[0]), Some(extent));
+            let small = Array::build([2], |all| all.fill(1_u8)).expect("there is room");
+            assert_eq!((store::arena().locate(&small), &*small), (None, &[1, 1][..]));
+        }
+
+        #[test]
+        fn what_lies_at_no_fitting_place_is_copied_and_counted() {
+            let aligned = Bytes::from_owner(Numbers(vec![0_u64, 1, 2]));
+            let read = |bytes: Bytes| Array::<u64>::from_bytes(vec![2], bytes).expect("two");
+            let before = store_stats().bytes_copied;
+            assert_eq!(read(aligned.slice(8..)).as_slice(), [1, 2]);
+            assert_eq!(store_stats().bytes_copied, before);
+            let shifted = read(aligned.slice(4..20));
+            assert_eq!(shifted.as_slice(), [1 << 32, 2 << 32].map(|n: u64| n.to_le()));
+            assert_eq!(store_stats().bytes_copied, before + 16);
+        }
     }
 
     #[test]

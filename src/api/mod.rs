@@ -42,7 +42,8 @@
 //!     the process fails what ran in it, with `WorkerCrashed` or `OutOfMemory`; tasks are tried again
 //!     `max_retries` times, an actor is built again `max_restarts` times. A cancelled task that does not stop
 //!     within the session's grace is ended with its process. `max_calls` replaces the process of a function
-//!     after so many calls; an actor keeps its own.
+//!     after so many calls; an actor keeps its own. In a build without the feature `process`, and on other
+//!     systems than Linux, what asks for a process fails with `Unsupported`.
 //! 12. **Shutdown.** Queued calls get `Shutdown`; running ones see [`is_cancelled`] and have a grace of
 //!     2 s; then they are left behind. One that goes on making calls all the same is not waited for.
 

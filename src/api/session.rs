@@ -132,7 +132,7 @@ impl Config {
     }
 
     /// Where functions and classes run that do not say so themselves: `"thread"`, the default, or
-    /// `"process"`, as if each had `isolation = "process"`.
+    /// `"process"`, as if each had `isolation = "process"`, for which the feature `process` is needed.
     pub fn isolation(mut self, isolation: &str) -> Self {
         self.isolation = Some(isolation.into());
         self

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use super::away::AwayHost;
+use super::elsewhere::Begin;
 use super::{Embedded, lock, shutdown};
 use crate::directory::Name;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +27,7 @@ pub(super) struct Start {
 enum Seat {
     Here(Site),
     /// In a process of its own.
-    Away(Arc<AwayHost>),
+    Away(Begin),
 }
 
 impl Start {
@@ -57,31 +57,32 @@ struct Checked {
     policy: Policy,
 }
 
-fn check(options: &Options, is_async: bool, isolation: Isolation) -> Result<Checked> {
-    let default = if is_async { ASYNC_CONCURRENCY } else { 1 };
-    let isolation = options.isolation_checked(isolation)?;
-    options.naming()?;
-    Ok(Checked {
-        isolation,
-        request: options.demand(Quantity::ZERO)?.resources,
-        policy: Policy {
-            retry: options.call_retry(),
-            timeout: options.time_allowed(),
-            pending_max: options.pending_calls()?.map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
-            concurrency: options.concurrency()?.unwrap_or(default),
-        },
-    })
-}
-
 impl Embedded {
+    fn check(&self, options: &Options, is_async: bool) -> Result<Checked> {
+        let default = if is_async { ASYNC_CONCURRENCY } else { 1 };
+        let isolation = self.isolation(options)?;
+        options.naming()?;
+        Ok(Checked {
+            isolation,
+            request: options.demand(Quantity::ZERO)?.resources,
+            policy: Policy {
+                retry: options.call_retry(),
+                timeout: options.time_allowed(),
+                pending_max: options.pending_calls()?.map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
+                concurrency: options.concurrency()?.unwrap_or(default),
+            },
+        })
+    }
+
     pub(super) fn create_actor(&self, creation: Creation) -> ActorRef {
         let Creation { class, class_type, mut ready, needs, options, id } = creation;
-        let checked = check(&options, class.is_async, self.settings.isolation);
+        let checked = self.check(&options, class.is_async);
         let isolation = checked.as_ref().map_or(Isolation::Thread, |checked| checked.isolation);
         let desk: Arc<dyn Desk> = self.this();
-        let (mailbox, seat): (Arc<dyn Mailbox>, Seat) = if isolation == Isolation::Process {
-            let away = AwayHost::new(self.me.clone(), class, &options);
-            (away.clone(), Seat::Away(away))
+        let elsewhere = self.elsewhere.as_ref().filter(|_| isolation == Isolation::Process);
+        let (mailbox, seat): (Arc<dyn Mailbox>, Seat) = if let Some(elsewhere) = elsewhere {
+            let (mailbox, begin) = elsewhere.actor(&self.me, class, &options);
+            (mailbox, Seat::Away(begin))
         } else {
             let is_shared = class.is_async || isolation == Isolation::Shared;
             let (mailbox, site) = Site::choose(is_shared, &self.stage, desk);
@@ -199,7 +200,7 @@ impl Embedded {
         }
         blueprint.lease.clone_from(&lease);
         match seat {
-            Seat::Away(away) => away.begin(actor, blueprint),
+            Seat::Away(begin) => begin(actor, blueprint),
             Seat::Here(site) => {
                 let refused = {
                     let (this, actor, lease) = (self.this(), actor.clone(), lease.clone());

@@ -136,13 +136,7 @@ impl Inner {
 
 impl AwayHost {
     pub(super) fn new(host: Weak<Embedded>, class: &'static ClassDefinition, options: &Options) -> Arc<Self> {
-        let kind = Kind {
-            env: options.environment(),
-            dir: None,
-            memory_max: options.memory_max(),
-            gpus: Vec::new(),
-            limited: None,
-        };
+        let kind = Kind::of(options);
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             host,
@@ -222,7 +216,7 @@ impl AwayHost {
         drop(inner);
         // Set before the process can say anything: a worker that fails at once finds its host.
         let worker =
-            host.workforce.hire(&host, kind, self.actor().name(), move |worker| this.arrived(worker));
+            host.workforce().hire(&host, kind, self.actor().name(), move |worker| this.arrived(worker));
         worker.set_host(guest);
         let mut inner = self.lock();
         // It may be gone by now, and another asked for.

@@ -5,8 +5,6 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::actors::Start;
-use super::isolated::Isolated;
-use super::workforce::Kind;
 use super::{Embedded, lock, shutdown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ActorId, CallerId, Sequence};
@@ -146,7 +144,7 @@ impl Embedded {
     }
 
     fn task_terms(&self, options: &Options, object: &Arc<dyn Object>) -> Result<ResourceSet> {
-        let isolation = options.isolation_checked(self.settings.isolation)?;
+        let isolation = self.isolation(options)?;
         options.naming()?;
         let demand = options.demand(Quantity::ONE)?;
         self.ledger.check(&demand.resources)?;
@@ -156,15 +154,8 @@ impl Embedded {
             object.head().set_retry(retry);
         }
         if is_away {
-            let kind = Kind {
-                env: options.environment(),
-                dir: None,
-                memory_max: options.memory_max(),
-                gpus: Vec::new(),
-                limited: options.calls_max().map(|most| (object.head().definition().key(), most)),
-            };
-            let place = Isolated { host: self.me.clone(), kind, max_calls: options.calls_max() };
-            object.head().set_place(Arc::new(place));
+            let courier = self.elsewhere()?.courier(&self.me, object.head().definition(), options);
+            object.head().set_place(Arc::new(courier));
         } else if !demand.resources.get(crate::resource::GPU).is_zero() {
             say_of_gpus();
         }

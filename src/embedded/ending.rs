@@ -39,7 +39,7 @@ impl Embedded {
         for call in self.pool.running() {
             call.head().set_cancelled();
         }
-        self.workforce.dismiss();
+        self.elsewhere.iter().for_each(|elsewhere| elsewhere.dismiss());
         self.pool.wake_all();
         let until = self.now() + self.settings.grace;
         let is_idle = || {
@@ -51,7 +51,7 @@ impl Embedded {
         drop(waiting);
         let all_idle = threads_gone && self.actors.len() == 0;
         self.leave_behind();
-        self.workforce.close();
+        self.elsewhere.iter().for_each(|elsewhere| elsewhere.close());
         self.timer.stop();
         self.stage.stop(all_idle);
         let detached = std::mem::take(&mut *lock(&self.detached));

@@ -65,13 +65,13 @@ impl Courier for Isolated {
         let lease = with_frame(|frame| frame.base().lease.clone());
         let mut kind = self.kind.clone();
         kind.gpus = leased(lease.as_ref()).gpus.iter().map(|(id, _)| *id).collect();
-        let worker = host.workforce.take(&host, &kind, name);
+        let worker = host.workforce().take(&host, &kind, name);
         let outcome = run(&host, &worker, call, number, lease.as_ref());
         let used = worker.used.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
         if self.max_calls.is_some_and(|most| used >= u64::from(most)) {
             worker.leave();
         } else {
-            host.workforce.put_back(worker, kind, host.now());
+            host.workforce().put_back(worker, kind, host.now());
         }
         match outcome {
             Ok(()) => Outcome::Done,

@@ -5,7 +5,7 @@
 //! Runtime::create ─► actors  ─(arguments there)─► ledger ─(resources granted)─► a host
 //! Runtime::call   ─► calls   ─(arguments there, its caller's turn)────────────► a mailbox
 //! timer ─► deadlines, and a word about what waits too long
-//! workforce ─► worker processes, each with a thread that reads what it says
+//! elsewhere ─► workforce ─► worker processes, each with a thread that reads what it says
 //!   isolated: a task in one of them     away: an actor in one of its own
 //! watch ◄─ who asks what waits in the tables and queues, and why
 //! ```
@@ -16,14 +16,20 @@
 //! actor; whatever enters a table leaves it when its call is complete.
 
 mod actors;
-mod away;
 mod calls;
+mod elsewhere;
 mod ending;
-mod isolated;
 mod ledger;
 mod timer;
 mod watch;
+
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod away;
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod isolated;
+#[cfg(all(feature = "process", target_os = "linux"))]
 mod worker;
+#[cfg(all(feature = "process", target_os = "linux"))]
 mod workforce;
 
 use std::collections::HashMap;
@@ -32,10 +38,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub(crate) use calls::CallRef;
-use isolated::Isolated;
+use elsewhere::Elsewhere;
 use ledger::Ledger;
 use timer::Timer;
-use workforce::Workforce;
 
 use crate::clock::Clock;
 use crate::directory::{Directory, Name};
@@ -50,9 +55,7 @@ use crate::runtime::{
 };
 use crate::scheduler::{Lines, Waits};
 use crate::spec::Isolation;
-use crate::store::{Object, Slot, Table};
-use crate::transport::Traffic;
-use crate::value::Opaque;
+use crate::store::{Object, Table};
 
 /// What an embedded session is made of.
 pub(crate) struct Settings {
@@ -80,7 +83,8 @@ pub(crate) struct Embedded {
     pool: Arc<Pool>,
     ledger: Ledger,
     timer: Timer,
-    workforce: Workforce,
+    /// `None` in a build without worker processes.
+    elsewhere: Option<Box<dyn Elsewhere>>,
     waits: Mutex<Waits<CallRef>>,
     lines: Mutex<HashMap<ActorId, Lines<calls::Queued>>>,
     directory: Mutex<Directory>,
@@ -106,6 +110,10 @@ const NAP: Duration = Duration::from_millis(1);
 impl Embedded {
     /// Starts a session's threads.
     pub(crate) fn start(settings: Settings, job: JobId) -> Result<Arc<Self>> {
+        let elsewhere = elsewhere::elsewhere();
+        if settings.isolation == Isolation::Process && elsewhere.is_none() {
+            return Err(elsewhere::no_process("isolation = \"process\""));
+        }
         let threads = Threads::new(settings.threads_max);
         let cpus = settings.total.get(CPU);
         let arbiters = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -117,7 +125,7 @@ impl Embedded {
             identity: Identity { job, node: NodeId(0), worker: WorkerId(0) },
             ledger: Ledger::new(settings.total.clone()),
             timer: Timer::start(settings.clock.clone()),
-            workforce: Workforce::default(),
+            elsewhere,
             stage,
             pool,
             waits: Mutex::default(),
@@ -145,9 +153,10 @@ impl Embedded {
         (self.stage.threads().live(), self.actors.len(), self.objects.len())
     }
 
-    /// What went over the sockets to workers.
-    pub(crate) fn traffic(&self) -> Traffic {
-        self.workforce.traffic()
+    /// How many messages went over the sockets to and from workers, their bytes, and the system calls that
+    /// carried them.
+    pub(crate) fn traffic(&self) -> [u64; 3] {
+        self.elsewhere.as_ref().map(|elsewhere| elsewhere.traffic()).unwrap_or_default()
     }
 
     /// The most threads there were at once.
@@ -167,13 +176,7 @@ impl Embedded {
         if id.owner == self.identity.worker {
             return self.objects.get(id.place).and_then(|object| object.upgrade()).ok_or_else(lost);
         }
-        let found = workforce::named_object(id).ok_or_else(lost)?;
-        if !found.object().as_any().is::<Slot<Opaque>>() {
-            return Ok(found.object().clone());
-        }
-        let typed = make();
-        workforce::typed_of(found, &typed);
-        Ok(typed)
+        self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.named_object(id, make)).ok_or_else(lost)
     }
 
     fn find_named(&self, name: &str, namespace: Option<&str>) -> Result<ActorRef> {
@@ -255,7 +258,7 @@ impl Runtime for Embedded {
             }
             Question::Named(name, namespace) => Ok(Answer::Actor(self.find_named(name, namespace)?)),
             Question::Actor(id, _) => {
-                let named = workforce::named_actor(id);
+                let named = self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.named_actor(id));
                 Ok(Answer::Actor(named.map_or_else(|| self.find_actor(id), Ok)?))
             }
             Question::Object(id, make) => Ok(Answer::Object(self.find_object(id, make)?)),
@@ -344,8 +347,8 @@ impl Desk for Embedded {
     }
 
     fn courier(&self, task: &Arc<dyn Object>) -> Option<Arc<dyn Courier>> {
-        let place = task.head().place()?.downcast::<Isolated>().ok()?;
-        Some(place)
+        let courier = task.head().place()?.downcast::<Arc<dyn Courier>>().ok()?;
+        Some(Arc::clone(&courier))
     }
 }
 

@@ -138,7 +138,7 @@ fn serve(shared: &Shared, clock: &dyn Clock, host: &Weak<Embedded>) {
                 let Some(host) = host.upgrade() else { return };
                 host.ledger.speak_of_long_waits(now);
                 host.ledger.sweep(&host);
-                host.workforce.sweep(now);
+                host.elsewhere.iter().for_each(|elsewhere| elsewhere.sweep(now));
                 look = now + LOOK;
             }
             state = lock(&shared.state);

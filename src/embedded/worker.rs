@@ -332,7 +332,7 @@ impl Worker {
 
     fn begin(&self, launch: Launch) -> Result<(Arc<Peer>, Receiver)> {
         let host = self.host.upgrade().ok_or_else(shutdown)?;
-        let process = host.workforce.spawner()?.spawn(launch)?;
+        let process = host.workforce().spawner()?.spawn(launch)?;
         let stream = process.take_stream().expect("nobody else has taken it");
         let secret = process.secret().to_owned();
         let _ = self.process.set(process);
@@ -445,7 +445,7 @@ impl Worker {
         guests.sort_by_key(|(call, _)| *call);
         let this = self.this();
         if let Some(embedded) = self.host.upgrade() {
-            embedded.workforce.remove(self.id);
+            embedded.workforce().remove(self.id);
         }
         for (call, guest) in guests {
             guest.news(&this, call, News::Gone(error.clone()));

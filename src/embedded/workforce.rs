@@ -8,6 +8,7 @@
 //! GPUs; those of a function with `max_calls` are its own. At most [`IDLE_MAX`] stay idle, and none for
 //! longer than [`IDLE`].
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,14 +16,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use super::away::AwayHost;
+use super::elsewhere::{Begin, Elsewhere};
+use super::isolated::Isolated;
 use super::worker::Worker;
 use super::{Embedded, lock, shutdown};
 use crate::error::{Error, ErrorKind, Result};
+use crate::executor::Courier;
 use crate::id::{ActorId, ObjectId, WorkerId};
 use crate::process::{Launch, Spawner};
 use crate::resource::GPU;
-use crate::runtime::ActorRef;
-use crate::spec::Definition;
+use crate::runtime::{ActorRef, Mailbox};
+use crate::spec::{ClassDefinition, Definition, Options};
 use crate::store::{Counted, Listener, Object, Slot, Waiter};
 use crate::transport::{Load, Names, Peer, Traffic};
 use crate::value::Opaque;
@@ -42,6 +47,13 @@ pub(super) struct Kind {
     pub(super) gpus: Vec<u32>,
     /// A function with `max_calls`, and how many: its workers run nothing else, so that they are counted.
     pub(super) limited: Option<(u64, u32)>,
+}
+
+impl Kind {
+    /// What options ask for.
+    pub(super) fn of(options: &Options) -> Self {
+        Self { env: options.environment(), memory_max: options.memory_max(), ..Self::default() }
+    }
 }
 
 struct Idle {
@@ -139,25 +151,6 @@ impl Workforce {
         }
     }
 
-    /// Tells those to go that have been idle for long.
-    pub(super) fn sweep(&self, now: Instant) {
-        let mut idle = lock(&self.idle);
-        let is_stale =
-            |idle: &mut Idle| now.saturating_duration_since(idle.since) >= IDLE || !idle.worker.is_alive();
-        let stale: Vec<_> = idle.extract_if(.., is_stale).collect();
-        drop(idle);
-        for idle in stale {
-            idle.worker.leave();
-        }
-    }
-
-    /// What went over the sockets to all workers.
-    pub(super) fn traffic(&self) -> Traffic {
-        let all: Vec<_> = lock(&self.all).values().cloned().collect();
-        let peers = all.iter().filter_map(|worker| worker.peer_now());
-        peers.fold(*lock(&self.past), |sum, peer| sum.plus(peer.sender().traffic()))
-    }
-
     /// A worker is gone.
     pub(super) fn remove(&self, id: WorkerId) {
         let gone = lock(&self.all).remove(&id);
@@ -170,9 +163,56 @@ impl Workforce {
         drop(idle);
         drop((gone, stale));
     }
+}
 
-    /// Tells all that the session ends: those that are idle go at once.
-    pub(super) fn dismiss(&self) {
+impl Elsewhere for Workforce {
+    fn courier(
+        &self,
+        host: &Weak<Embedded>,
+        task: &'static Definition,
+        options: &Options,
+    ) -> Arc<dyn Courier> {
+        let limited = options.calls_max().map(|most| (task.key(), most));
+        let kind = Kind { limited, ..Kind::of(options) };
+        Arc::new(Isolated { host: host.clone(), kind, max_calls: options.calls_max() })
+    }
+
+    fn actor(
+        &self,
+        host: &Weak<Embedded>,
+        class: &'static ClassDefinition,
+        options: &Options,
+    ) -> (Arc<dyn Mailbox>, Begin) {
+        let away = AwayHost::new(host.clone(), class, options);
+        (away.clone(), Box::new(move |actor, blueprint| away.begin(actor, blueprint)))
+    }
+
+    fn named_object(&self, id: ObjectId, make: &dyn Fn() -> Arc<dyn Object>) -> Option<Arc<dyn Object>> {
+        let found = NAMES.with_borrow(|names| names.as_ref()?.object(id))?;
+        if !found.object().as_any().is::<Slot<Opaque>>() {
+            return Some(found.object().clone());
+        }
+        let typed = make();
+        typed_of(found, &typed);
+        Some(typed)
+    }
+
+    fn named_actor(&self, id: ActorId) -> Option<ActorRef> {
+        NAMES.with_borrow(|names| names.as_ref()?.actor(id))
+    }
+
+    fn sweep(&self, now: Instant) {
+        let mut idle = lock(&self.idle);
+        let is_stale =
+            |idle: &mut Idle| now.saturating_duration_since(idle.since) >= IDLE || !idle.worker.is_alive();
+        let stale: Vec<_> = idle.extract_if(.., is_stale).collect();
+        drop(idle);
+        for idle in stale {
+            idle.worker.leave();
+        }
+    }
+
+    fn dismiss(&self) {
         let all: Vec<_> = lock(&self.all).values().cloned().collect();
         for worker in all {
             worker.tell_end();
@@ -183,8 +223,7 @@ impl Workforce {
         }
     }
 
-    /// Ends all processes that are left, and waits until they are gone.
-    pub(super) fn close(&self) {
+    fn close(&self) {
         self.dismiss();
         let all: Vec<_> = lock(&self.all).values().cloned().collect();
         for worker in all {
@@ -192,6 +231,21 @@ impl Workforce {
         }
         let hiring = std::mem::replace(&mut *lock(&self.hiring), Hiring::Over);
         drop(hiring);
+    }
+
+    fn traffic(&self) -> [u64; 3] {
+        let all: Vec<_> = lock(&self.all).values().cloned().collect();
+        let peers = all.iter().filter_map(|worker| worker.peer_now());
+        let sum = peers.fold(*lock(&self.past), |sum, peer| sum.plus(peer.sender().traffic()));
+        [sum.frames_out + sum.frames_in, sum.bytes_out + sum.bytes_in, sum.writes + sum.reads]
+    }
+}
+
+impl Embedded {
+    /// The workers of this session.
+    pub(super) fn workforce(&self) -> &Workforce {
+        let all = self.elsewhere.as_deref().and_then(|elsewhere| (elsewhere as &dyn Any).downcast_ref());
+        all.expect("where there are workers, there is their workforce")
     }
 }
 
@@ -229,18 +283,8 @@ pub(super) fn with_names<R>(names: Arc<dyn Names>, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// The object that the bytes that are read on this thread call `id`.
-pub(super) fn named_object(id: ObjectId) -> Option<Counted<dyn Object>> {
-    NAMES.with_borrow(|names| names.as_ref()?.object(id))
-}
-
-/// The actor likewise.
-pub(super) fn named_actor(id: ActorId) -> Option<ActorRef> {
-    NAMES.with_borrow(|names| names.as_ref()?.actor(id))
-}
-
 /// A typed object for one whose type was not known until now: `typed` follows `opaque`.
-pub(super) fn typed_of(opaque: Counted<dyn Object>, typed: &Arc<dyn Object>) {
+fn typed_of(opaque: Counted<dyn Object>, typed: &Arc<dyn Object>) {
     struct Follow {
         opaque: Mutex<Option<Counted<dyn Object>>>,
         typed: Weak<dyn Object>,

@@ -14,10 +14,8 @@
 //! Large values lie beside them, in memory that other processes can map:
 //!
 //! ```text
-//! Arena ─► Pool (numbers: what is free) ─► Region (memory: a memfd, or the heap)
+//! share: whoever writes large values ─► shared: an arena of memory that others map, if there are processes
 //! ```
-//!
-//! Two smaller kinds of memory that processes share: a [`Mark`], one number, and [`Rings`], bytes on their way.
 //!
 //! Invariants:
 //! - a slot's state only grows: `EMPTY`, `CLAIMED`, (`DEPOSITED`,) `READY` or `FAILED`, `TAKEN`;
@@ -30,35 +28,46 @@
 //! - bytes of an extent change only before its `Bytes` are made and after the last of them is dropped;
 //! - nothing of an arena is made or touched before the first write.
 //!
-//! `unsafe` is allowed in this room alone; each file says at each block why it
+//! `unsafe` is allowed in this room alone; `slot.rs` and the files of `shared` say at each block why it
 //! holds. Miri runs over it with the heap as memory, and loom over the slot, see `.ci/run`.
 
 #![allow(unsafe_code)]
 
-mod arena;
 mod count;
-mod mark;
 mod meter;
 mod notify;
-mod pool;
-mod region;
-mod ring;
+mod share;
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod shared;
 mod slot;
 mod sync;
 mod table;
 
-pub(crate) use arena::{Arena, arena, set_arena_owner};
-pub(crate) use mark::{Mark, MarkView};
+use bytes::Bytes;
+
 pub(crate) use meter::Meter;
 pub(crate) use notify::{Listener, Waiter};
-pub(crate) use ring::{Inlet, Outlet, RING, Rings};
+pub(crate) use share::Share;
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub(crate) use shared::{Arena, Inlet, Mark, MarkView, Outlet, RING, Rings, arena, set_arena_owner};
 pub use slot::LocalFuture;
 pub(crate) use slot::{
     Away, Built, Counted, Job, Object, Of, Progress, Seat, Slot, Started, call, live, start,
 };
 pub(crate) use table::Table;
 
-/// Puts bytes where other processes can read them.
-pub(crate) fn place(bytes: &[u8]) -> crate::error::Result<bytes::Bytes> {
-    arena().copy(bytes)
+use crate::error::Result;
+
+/// The memory of this process that others can map; `None` in a build without processes.
+#[allow(clippy::unnecessary_wraps, reason = "there is none in a build without processes")]
+pub(crate) fn shared_memory() -> Option<&'static dyn Share> {
+    cfg_select! {
+        all(feature = "process", target_os = "linux") => { Some(arena()) }
+        _ => { None }
+    }
+}
+
+/// Puts bytes where other processes can read them, if there are any.
+pub(crate) fn place(bytes: &[u8]) -> Result<Bytes> {
+    shared_memory().map_or_else(|| Ok(Bytes::copy_from_slice(bytes)), |shared| shared.copy(bytes))
 }

@@ -85,9 +85,9 @@ pub struct Traffic {
 /// What has gone over the sockets to the workers of this session, those that have ended included; nothing
 /// without a session.
 pub fn traffic() -> Traffic {
-    let all = session::current().map(|session| session.traffic()).unwrap_or_default();
-    let (frames, bytes) = (all.frames_out + all.frames_in, all.bytes_out + all.bytes_in);
-    Traffic { frames, bytes, calls: all.writes + all.reads }
+    let session = session::current();
+    let [frames, bytes, calls] = session.map(|session| session.traffic()).unwrap_or_default();
+    Traffic { frames, bytes, calls }
 }
 
 /// The most threads that the session had at once for tasks and actors; 0 without a session.

@@ -1,8 +1,9 @@
 //! What Mobula promises, as behaviours that hold wherever remote code runs.
 //!
 //! Each behaviour is written once; [`suite`] makes it a test for each environment: `thread`, where remote code
-//! runs on threads, and `process`, where it runs in worker processes. This file is the table
-//! of contents, by the rules of the contract; a behaviour that is missing here is dead code and a warning.
+//! runs on threads, and `process`, where it runs in worker processes, if the feature of that name is on. This
+//! file is the table of contents, by the rules of the contract; a behaviour that is missing here is dead code
+//! and a warning.
 
 #![allow(
     clippy::unused_self,
@@ -416,6 +417,7 @@ macro_rules! behaviours_in {
 }
 
 behaviours_in!(thread, run);
+#[cfg(feature = "process")]
 behaviours_in!(process, run_in_processes);
 
 // What is true of threads alone, where values stay in one process.

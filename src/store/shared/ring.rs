@@ -18,8 +18,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::sync::{AtomicU32, AtomicU64, fence};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::sync::{AtomicU32, AtomicU64, fence};
 
 /// How many bytes are on their way in one direction at most: some hundred calls.
 pub(crate) const RING: usize = 64 * 1024;
@@ -51,7 +51,6 @@ struct Memory {
 
 /// What keeps the memory.
 enum Owner {
-    #[cfg(target_os = "linux")]
     Map(#[allow(dead_code, reason = "dropped")] memmap2::MmapRaw),
     #[cfg(test)]
     Heap,
@@ -88,7 +87,6 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         match self.owner {
-            #[cfg(target_os = "linux")]
             Owner::Map(_) => {}
             #[cfg(test)]
             Owner::Heap => {
@@ -121,7 +119,6 @@ impl Rings {
     }
 }
 
-#[cfg(target_os = "linux")]
 mod shared {
     use std::os::fd::{AsFd, OwnedFd};
 

@@ -28,32 +28,8 @@ use super::pool::{ALIGN, Growth, Pool, Sizes, Taken};
 use super::region::{self, Region};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Extent, SegmentId, WorkerId};
+use crate::store::share::{Share, ShareStats};
 use bytes::Bytes;
-
-/// What an arena holds and did, in bytes unless it says otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ArenaStats {
-    /// Addresses of this process's own segments, with memory behind them or not.
-    pub(crate) segments: u64,
-    /// Of these, what the system provides memory for.
-    pub(crate) committed: u64,
-    /// Of these, what is in extents.
-    pub(crate) used: u64,
-    /// Of what is committed, what is free.
-    pub(crate) warm: u64,
-    /// In no extent, with memory behind it or not.
-    pub(crate) free: u64,
-    /// The largest extent that the segments have room for.
-    pub(crate) largest_free: u64,
-    /// What is read of other processes' segments now.
-    pub(crate) borrowed: u64,
-    /// How many extents were written so far.
-    pub(crate) written_count: u64,
-    /// What was written so far.
-    pub(crate) written: u64,
-    /// What was copied so far: into extents, or because it lay at no fitting place.
-    pub(crate) copied: u64,
-}
 
 /// What this process writes for others, and what it has mapped of theirs.
 pub(crate) struct Arena {
@@ -524,10 +500,10 @@ impl Arena {
     }
 
     /// What it holds and did.
-    pub(crate) fn stats(&self) -> ArenaStats {
+    pub(crate) fn stats(&self) -> ShareStats {
         let fill = self.lock().pool.fill();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ArenaStats {
+        ShareStats {
             segments: fill.segments,
             committed: fill.committed,
             used: fill.used,
@@ -586,6 +562,24 @@ impl Arena {
         drop(state);
         drop(surplus);
         next.map(|next| next.saturating_duration_since(now))
+    }
+}
+
+impl Share for Arc<Arena> {
+    fn write(&self, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> Result<Bytes> {
+        Arena::write(self, len, fill)
+    }
+
+    fn copy(&self, bytes: &[u8]) -> Result<Bytes> {
+        Arena::copy(self, bytes)
+    }
+
+    fn note_copied(&self, len: usize) {
+        Arena::note_copied(self, len);
+    }
+
+    fn stats(&self) -> ShareStats {
+        Arena::stats(self)
     }
 }
 
@@ -650,7 +644,7 @@ mod tests {
     fn nothing_is_made_or_touched_before_the_first_write() {
         let arena = Arena::with(WorkerId(1), SMALL, Box::new(|_| panic!("made")), true);
         assert!(arena.write(0, |extent| assert!(extent.is_empty())).expect("nothing is needed").is_empty());
-        assert_eq!(arena.stats(), ArenaStats::default());
+        assert_eq!(arena.stats(), ShareStats::default());
         assert!(arena.lock().warmer.is_none());
     }
 
@@ -965,8 +959,7 @@ mod tests {
         assert_eq!(arena.stats().used, 0);
     }
 
-    #[cfg(target_os = "linux")]
-    mod shared {
+    mod memfd {
         use std::fs::{File, OpenOptions};
         use std::process::Command;
 

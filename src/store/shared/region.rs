@@ -35,7 +35,7 @@ pub(super) unsafe trait Region: Send + Sync {
     fn descriptor(&self) -> Option<Arc<OwnedFd>>;
 }
 
-/// A region on the heap: for systems without memfd, and for miri, which knows no mappings.
+/// A region on the heap: for tests, and for miri, which knows no mappings.
 #[derive(Debug)]
 struct Heap {
     base: *mut u8,
@@ -75,7 +75,6 @@ impl Drop for Heap {
 }
 
 /// A region that no other process can map.
-#[cfg_attr(not(any(test, miri)), allow(dead_code, reason = "where there is no memfd"))]
 pub(super) fn heap(len: usize) -> Result<Arc<dyn Region>> {
     let layout = Layout::from_size_align(len.max(1), 64).map_err(|_| no_memory(len))?;
     // SAFETY: the size is not zero.
@@ -100,11 +99,9 @@ fn failed(doing: &str, len: usize, error: &io::Error) -> Error {
     }
 }
 
-#[cfg(target_os = "linux")]
-pub(super) use shared::{attach, create};
+pub(super) use memfd::{attach, create};
 
-#[cfg(target_os = "linux")]
-mod shared {
+mod memfd {
     use memmap2::{Advice, MmapOptions, MmapRaw};
     use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 
@@ -163,7 +160,7 @@ mod shared {
     }
 
     /// A segment that this process alone can write.
-    pub(in crate::store) fn create(len: usize) -> Result<Arc<dyn Region>> {
+    pub(in super::super) fn create(len: usize) -> Result<Arc<dyn Region>> {
         let make = || -> io::Result<Shared> {
             let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
             let fd = rustix::fs::memfd_create("mobula-segment", flags)?;
@@ -180,7 +177,7 @@ mod shared {
     }
 
     /// Another process's segment, to read; `Decode` if it is not what [`create`] makes.
-    pub(in crate::store) fn attach(fd: OwnedFd, size: u64) -> Result<Arc<dyn Region>> {
+    pub(in super::super) fn attach(fd: OwnedFd, size: u64) -> Result<Arc<dyn Region>> {
         let malformed = |what: String| Error::new(ErrorKind::Decode, format!("no segment: {what}"));
         let seals = rustix::fs::fcntl_get_seals(&fd).map_err(|error| malformed(error.to_string()))?;
         if !seals.contains(SEALS) {
@@ -195,12 +192,3 @@ mod shared {
         Ok(Arc::new(Shared { map, fd: Arc::new(fd) }))
     }
 }
-
-/// Without memfd nothing is shared.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn attach(_: OwnedFd, _: u64) -> Result<Arc<dyn Region>> {
-    Err(Error::new(ErrorKind::Unsupported, "segments are shared on Linux only"))
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) use heap as create;
