@@ -146,6 +146,7 @@ impl Attached {
             Message::Returned { extents, objects, actors } => {
                 self.peer().returned(extents, objects, actors)?;
             }
+            Message::Forget { segments } => self.peer().forgotten(&segments)?,
             Message::Leave => self.leave(),
             other => {
                 let text = format!("a parent has no such message for a worker: {other:?}");

@@ -475,6 +475,7 @@ impl Worker {
                 }
             }
             Message::Returned { extents, objects, actors } => peer.returned(extents, objects, actors)?,
+            Message::Forget { segments } => peer.forgotten(&segments)?,
             Message::Goodbye => self.is_leaving.store(true, Ordering::Release),
             Message::Ask { ticket, question } => self.answer(peer, ticket, question)?,
             message => self.handle_call(peer, message, &load)?,

@@ -56,6 +56,9 @@ pub(crate) enum Message {
     Hello { version: u32 },
     /// A segment of shared memory, whose descriptor comes with the frame.
     Segment { id: SegmentId, size: u64 },
+    /// Segments that the sender showed and has no more: nothing of them is lent, and no others will have
+    /// their ids.
+    Forget { segments: Vec<SegmentId> },
     /// A number that the sender changes, whose descriptor comes with the frame. A worker's says which call
     /// of a serial actor has begun last, of another how many `Begun` were sent; a parent's is a [`Gate`].
     Mark,

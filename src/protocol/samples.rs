@@ -157,6 +157,7 @@ fn both() -> Vec<Message> {
     let extent = Extent { segment: SEGMENT, offset: 64, len: 1 << 20 };
     vec![
         Message::Segment { id: SEGMENT, size: 64 << 20 },
+        Message::Forget { segments: vec![SEGMENT, SegmentId { worker: WORKER, index: 300 }] },
         Message::Filled { object: OBJECT, error: None },
         Message::Filled { object: OBJECT, error: Some(error()) },
         Message::Returned {

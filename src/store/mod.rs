@@ -49,7 +49,7 @@ pub(crate) use meter::Meter;
 pub(crate) use notify::{Listener, Waiter};
 pub(crate) use share::Share;
 #[cfg(all(feature = "process", target_os = "linux"))]
-pub(crate) use shared::{Arena, Inlet, Mark, MarkView, Outlet, RING, Rings, arena, set_arena_owner};
+pub(crate) use shared::{Arena, Inlet, Mark, MarkView, Outlet, RING, Rings, Witness, arena, set_arena_owner};
 pub use slot::LocalFuture;
 pub(crate) use slot::{
     Away, Built, Counted, Job, Object, Of, Progress, Seat, Slot, Started, call, live, start,

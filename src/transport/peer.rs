@@ -13,7 +13,7 @@ use crate::id::{Extent, SegmentId};
 use crate::ownership::{Claims, Loans};
 use crate::protocol::{self, Cargo, Carried, Message};
 use crate::runtime::ActorRef;
-use crate::store::{Arena, Counted, Mark, MarkView, Object};
+use crate::store::{Arena, Counted, Mark, MarkView, Object, Witness};
 use crate::value::{Encoded, INLINE_MAX, Kept, Opaque, Unpacker};
 
 /// The most bytes of values in a frame: with its head it stays far below the largest.
@@ -72,12 +72,20 @@ pub(crate) struct Peer {
     is_parent: bool,
     arena: Arc<Arena>,
     naming: Box<dyn Naming>,
-    /// The segments whose descriptor the other side has, be it that it sent it.
-    known: Mutex<HashSet<SegmentId>>,
+    known: Mutex<Known>,
     lent: Mutex<Lent>,
     borrowed: Mutex<Borrowed>,
     /// How far the other side has come.
     mark: OnceLock<MarkView>,
+}
+
+/// The segments whose descriptor both sides have.
+#[derive(Default)]
+struct Known {
+    /// This side sent it, and will say when the segment is no more.
+    shown: HashSet<SegmentId>,
+    /// The other side did, and will.
+    seen: HashSet<SegmentId>,
 }
 
 /// What the other side has of this one.
@@ -160,7 +168,7 @@ impl Peer {
         arena: Arc<Arena>,
         naming: Box<dyn Naming>,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
+        let peer = Arc::new_cyclic(|me: &Weak<Self>| Self {
             me: me.clone(),
             sender,
             is_parent,
@@ -170,7 +178,9 @@ impl Peer {
             lent: Mutex::default(),
             borrowed: Mutex::default(),
             mark: OnceLock::new(),
-        })
+        });
+        peer.arena.attend(peer.me.clone());
+        peer
     }
 
     /// Shows the other side how far this one has come.
@@ -295,12 +305,12 @@ impl Peer {
         let lost = || Error::new(ErrorKind::ObjectLost, "bytes that lie in no segment");
         let extent = self.arena.locate(&bytes).ok_or_else(lost)?;
         let mut known = lock(&self.known);
-        if !known.contains(&extent.segment) {
+        if !known.seen.contains(&extent.segment) && !known.shown.contains(&extent.segment) {
             let (fd, size) = self.arena.descriptor(extent.segment).ok_or_else(lost)?;
             let mut frame = Vec::new();
             protocol::write(&Message::Segment { id: extent.segment, size }, None, &mut frame)?;
             self.sender.send(&frame, vec![fd], When::Batch)?;
-            known.insert(extent.segment);
+            known.shown.insert(extent.segment);
         }
         drop(known);
         let spare = self.lent()?.extents.lend(extent, bytes);
@@ -375,6 +385,19 @@ impl Peer {
         taken
     }
 
+    /// The other side has segments no more that it showed: they go as soon as nothing of them is read here.
+    pub(crate) fn forgotten(&self, segments: &[SegmentId]) -> Result<()> {
+        let mut known = lock(&self.known);
+        // Forgotten here first, so that nobody is told of them who told this side.
+        let are_known = segments.iter().all(|segment| known.seen.remove(segment));
+        drop(known);
+        if !are_known {
+            return Err(Error::new(ErrorKind::Decode, "a segment was given back that was never shown"));
+        }
+        self.arena.detach_segments(segments);
+        Ok(())
+    }
+
     /// The other side is gone: all that it had comes back.
     pub(crate) fn end(&self) {
         let mut lent = lock(&self.lent);
@@ -396,7 +419,7 @@ impl Peer {
         }
         if let Message::Segment { id, size } = message {
             self.arena.attach(id, only(frame.fds)?, size)?;
-            lock(&self.known).insert(id);
+            lock(&self.known).seen.insert(id);
             return Ok(None);
         }
         if !frame.fds.is_empty() {
@@ -493,6 +516,18 @@ impl Peer {
         let peer = self.me.upgrade()?;
         lock(&self.borrowed).objects.receive(id);
         Some(Receipt { peer, key: Key::Object(id) })
+    }
+}
+
+impl Witness for Peer {
+    fn gone(&self, segments: &[SegmentId]) {
+        let mut known = lock(&self.known);
+        let segments: Vec<_> = segments.iter().copied().filter(|it| known.shown.remove(it)).collect();
+        drop(known);
+        if !segments.is_empty() {
+            // Behind all that named them; a peer that is gone has nothing mapped.
+            let _ = self.send(&Message::Forget { segments }, None, When::Now);
+        }
     }
 }
 

@@ -85,6 +85,8 @@ tests! {
         a_large_argument_does_not_pass_through_the_socket
         slices_are_read_in_place
         a_ref_is_stored_once_for_all_who_read_it
+        what_is_given_back_is_unmapped_by_who_read_it
+        what_is_given_back_is_unmapped_by_whom_it_was_passed_on_to
     }
     faults {
         a_stopped_worker_stops_nobody_else

@@ -207,3 +207,132 @@ pub(crate) fn a_ref_is_stored_once_for_all_who_read_it(env: &Env) {
     let is_free = || store_stats().bytes_used <= before.bytes_used;
     assert!(crate::common::eventually(is_free), "{:?} beside {before:?}", store_stats());
 }
+
+/// What a process has of segments, and altogether.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    /// Segments that are mapped, own or others'.
+    segments: usize,
+    descriptors: usize,
+    /// Of its address space, in bytes.
+    size: u64,
+}
+
+/// Ordinary segments that a process keeps for good, and then some.
+const KEPT_MAX: usize = 4;
+/// By how much an address space may grow: by what is kept, and by what threads have for themselves.
+const SIZE_MORE_MAX: u64 = 1 << 30;
+
+impl Held {
+    fn by(pid: u32) -> Self {
+        let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).expect("it runs");
+        let segments = read("maps").lines().filter(|line| line.contains("/memfd:mobula-segment")).count();
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count();
+        let status = read("status");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB"));
+        let size = size.and_then(|size| size.parse::<u64>().ok()).expect("a number of kilobytes") * 1024;
+        Self { segments, descriptors, size }
+    }
+
+    /// Whether it is more than `before` by no more than what processes keep, of which there are so many.
+    fn is_bounded(self, before: Self, writers: usize) -> bool {
+        let more = writers * KEPT_MAX;
+        self.segments <= more
+            && self.descriptors <= before.descriptors + more
+            && self.size <= before.size + SIZE_MORE_MAX
+    }
+}
+
+const MIB: usize = 1 << 20;
+/// The largest that lies in an ordinary segment.
+const LARGE_MAX: usize = 64 * MIB;
+/// How many calls there are, one after the other.
+const ROUNDS: usize = 200;
+/// Every so many of them, a few are held at once: more than is kept for good, so that segments are given back.
+const BURST: usize = 50;
+const AT_ONCE: usize = 6;
+
+/// The lengths of what is held at the same time in a round.
+fn lengths(round: usize) -> Vec<usize> {
+    if round.is_multiple_of(BURST) { vec![LARGE_MAX; AT_ONCE] } else { vec![(8 + round * 7 % 57) * MIB] }
+}
+
+/// Marked at both ends; what lies between is not touched.
+fn marked(len: usize, mark: u8) -> mobula::Result<Array<u8>> {
+    Array::build([len], |all| {
+        all[0] = mark;
+        all[len - 1] = mark;
+    })
+}
+
+fn is_marked(array: &Array<u8>, len: usize, mark: u8) -> bool {
+    (array.len(), array[0], array[len - 1]) == (len, mark, mark)
+}
+
+struct Press;
+
+#[remote(isolation = "process")]
+impl Press {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+    pub(crate) fn pid(&self) -> u32 {
+        std::process::id()
+    }
+    pub(crate) fn make(&self, len: usize, mark: u8) -> mobula::Result<Array<u8>> {
+        marked(len, mark)
+    }
+    pub(crate) fn check(&self, array: &Array<u8>, len: usize, mark: u8) -> bool {
+        is_marked(array, len, mark)
+    }
+}
+
+/// Runs all rounds; after each burst, those processes come to hold what they held at first.
+fn rounds(pids: &[u32], writers: usize, round: impl Fn(&[usize], u8)) {
+    let held = || pids.iter().map(|pid| Held::by(*pid)).collect::<Vec<_>>();
+    let before = held();
+    for n in 0..ROUNDS {
+        round(&lengths(n), n as u8);
+        if n.is_multiple_of(BURST) || n + 1 == ROUNDS {
+            let is_bounded =
+                || held().iter().zip(&before).all(|(now, before)| now.is_bounded(*before, writers));
+            assert!(crate::common::eventually(is_bounded), "round {n}: {:#?} after {before:#?}", held());
+        }
+    }
+}
+
+pub(crate) fn what_is_given_back_is_unmapped_by_who_read_it(env: &Env) {
+    let _running = env.start();
+    let press = Press::remote();
+    let pids = [std::process::id(), press.pid.remote().get().expect("a call")];
+    rounds(&pids, 2, |lengths, mark| {
+        let made: Vec<_> = lengths.iter().map(|len| press.make.remote(*len, mark)).collect();
+        for (made, len) in made.iter().zip(lengths) {
+            assert!(is_marked(&made.view().expect("a call"), *len, mark));
+        }
+        drop(made);
+        let sent: Vec<_> = lengths.iter().map(|len| marked(*len, mark).expect("there is room")).collect();
+        for (sent, len) in sent.into_iter().zip(lengths) {
+            assert!(press.check.remote(sent, *len, mark).get().expect("a call"));
+        }
+    });
+}
+
+pub(crate) fn what_is_given_back_is_unmapped_by_whom_it_was_passed_on_to(env: &Env) {
+    let _running = env.start();
+    let (press, reader) = (Press::remote(), Press::remote());
+    let here = std::process::id();
+    let pids = [&press, &reader].map(|actor| actor.pid.remote().get().expect("a call"));
+    // Of the reader, which writes nothing itself, it is what the other wrote.
+    rounds(&[here, pids[0], pids[1]], 2, |lengths, mark| {
+        let made: Vec<_> = lengths.iter().map(|len| press.make.remote(*len, mark)).collect();
+        let calls = made.iter().zip(lengths).map(|(made, len)| reader.check.remote(made, *len, mark));
+        let calls: Vec<_> = calls.collect();
+        assert!(get(&calls).expect("calls").iter().all(|is_so| *is_so));
+    });
+    assert!(Held::by(pids[1]).segments > 0, "some are kept warm");
+    drop(press);
+    let is_forgotten = || Held::by(pids[1]).segments == 0;
+    assert!(crate::common::eventually(is_forgotten), "its writer has gone: {:?}", Held::by(pids[1]));
+    assert_eq!(reader.pid.remote().get().expect("the reader lives on"), pids[1]);
+}

@@ -11,6 +11,10 @@
 //! when the writer has gone, and the writer keeps its own [`Bytes`] of the extent until it hears of the
 //! release. The second is a promise between the processes of one program, as their messages are.
 //!
+//! A segment that its writer gives back, or whose writer has gone, is forgotten by a reader as soon as
+//! nothing of it is borrowed there. Each process tells those to whom it showed it, by way of a [`Witness`]:
+//! memory is free when the last one has forgotten it.
+//!
 //! Writing what was never written before costs the system several times the copy. So extents that were
 //! freed come first, and a thread touches memory ahead, from the first write on; it ends when there is
 //! enough.
@@ -64,15 +68,23 @@ struct State {
     /// What was written and can be borrowed by this process itself, by index and offset.
     live: BTreeMap<(u32, u64), Weak<Own>>,
     attached: BTreeMap<SegmentId, Arc<dyn Region>>,
-    /// Those of processes that have gone, of which something is still borrowed: the last to drop that
-    /// forgets them.
+    /// Those that their writers gave back, or that have gone, of which something is still borrowed: the
+    /// last to drop that forgets them.
     orphans: BTreeSet<SegmentId>,
     /// The address of each segment, own or attached, to its size and id.
     places: BTreeMap<usize, (usize, SegmentId)>,
-    /// Own segments that others may have mapped.
-    handed_out: BTreeSet<u32>,
-    retired: Vec<SegmentId>,
+    witnesses: Vec<Weak<dyn Witness>>,
 }
+
+/// Hears of segments that this process has no more, so that those whom it showed them forget them too.
+pub(crate) trait Witness: Send + Sync {
+    /// Nothing of these is lent, borrowed or mapped here, and no other will have their ids. Told where
+    /// something was dropped or written, while the arena is not locked.
+    fn gone(&self, segments: &[SegmentId]);
+}
+
+/// Segments that were forgotten, until they are unmapped and told of where no lock is held.
+type Gone = Vec<(SegmentId, Arc<dyn Region>)>;
 
 /// An extent of this process; freed when dropped, so once.
 struct Own {
@@ -92,7 +104,7 @@ impl Drop for Own {
         }
         let (surplus, next) = state.give_back(now);
         drop(state);
-        drop(surplus);
+        self.arena.part_with(surplus);
         if next.is_some() {
             self.arena.wake();
         }
@@ -174,13 +186,13 @@ impl State {
 
     /// Forgets what is to be given back, and tells when more will be; the regions are unmapped when
     /// dropped, which takes time and needs no lock.
-    fn give_back(&mut self, now: Instant) -> (Vec<Arc<dyn Region>>, Option<Instant>) {
+    fn give_back(&mut self, now: Instant) -> (Gone, Option<Instant>) {
         let surplus = self.pool.surplus(now);
         (self.forget(surplus), self.pool.next_surplus())
     }
 
-    /// Forgets the segment of a process that has gone if nothing of it is borrowed.
-    fn forget_orphan(&mut self, segment: SegmentId) -> Option<Arc<dyn Region>> {
+    /// Forgets a segment that its writer has no more if nothing of it is borrowed.
+    fn forget_orphan(&mut self, segment: SegmentId) -> Option<(SegmentId, Arc<dyn Region>)> {
         let is_unused = |region: &Arc<dyn Region>| Arc::strong_count(region) == 1;
         if !self.orphans.contains(&segment) || !self.attached.get(&segment).is_some_and(is_unused) {
             return None;
@@ -188,19 +200,22 @@ impl State {
         self.orphans.remove(&segment);
         let region = self.attached.remove(&segment)?;
         self.places.remove(&region.base().addr());
-        Some(region)
+        Some((segment, region))
     }
 
-    fn forget(&mut self, segments: Vec<(u32, Arc<dyn Region>)>) -> Vec<Arc<dyn Region>> {
-        let mut regions = Vec::new();
+    fn forget(&mut self, segments: Vec<(u32, Arc<dyn Region>)>) -> Gone {
+        let mut gone = Gone::new();
         for (index, region) in segments {
             self.places.remove(&region.base().addr());
-            if self.handed_out.remove(&index) {
-                self.retired.push(SegmentId { worker: self.owner, index });
-            }
-            regions.push(region);
+            gone.push((SegmentId { worker: self.owner, index }, region));
         }
-        regions
+        gone
+    }
+
+    /// Forgets those of other processes as soon as nothing of them is borrowed: at once, or in `let_go`.
+    fn orphan(&mut self, segments: &[SegmentId]) -> Gone {
+        self.orphans.extend(segments.iter().filter(|segment| self.attached.contains_key(segment)));
+        segments.iter().filter_map(|segment| self.forget_orphan(*segment)).collect()
     }
 }
 
@@ -226,8 +241,7 @@ impl Arena {
             attached: BTreeMap::new(),
             orphans: BTreeSet::new(),
             places: BTreeMap::new(),
-            handed_out: BTreeSet::new(),
-            retired: Vec::new(),
+            witnesses: Vec::new(),
         };
         Arc::new(Self {
             state: Mutex::new(state),
@@ -328,7 +342,7 @@ impl Arena {
             if idle.is_empty() {
                 return Err(full(bytes));
             }
-            drop(idle);
+            self.part_with(idle);
             state = self.lock();
         }
     }
@@ -393,21 +407,30 @@ impl Arena {
     /// The descriptor of a segment and its size, to be handed to another process; `None` if this process
     /// has no such segment.
     pub(crate) fn descriptor(&self, segment: SegmentId) -> Option<(Arc<OwnedFd>, u64)> {
-        let mut state = self.lock();
+        let state = self.lock();
         let is_own = segment.worker == state.owner;
         let region = if is_own { state.pool.region(segment.index) } else { state.attached.get(&segment) };
-        let (descriptor, size) = region.map(|region| (region.descriptor(), region.len() as u64))?;
-        let descriptor = descriptor?;
-        if is_own {
-            state.handed_out.insert(segment.index);
-        }
-        Some((descriptor, size))
+        region.and_then(|region| Some((region.descriptor()?, region.len() as u64)))
     }
 
-    /// Own segments given back since the last call whose descriptor was handed out: their memory is free
-    /// when those who mapped them forget them too.
-    pub(crate) fn take_retired(&self) -> Vec<SegmentId> {
-        std::mem::take(&mut self.lock().retired)
+    /// Has someone told of all segments that this process forgets from now on.
+    pub(crate) fn attend(&self, witness: Weak<dyn Witness>) {
+        let mut state = self.lock();
+        state.witnesses.retain(|witness| witness.strong_count() > 0);
+        state.witnesses.push(witness);
+    }
+
+    /// Unmaps what was forgotten, and tells of it.
+    fn part_with(&self, gone: Gone) {
+        if gone.is_empty() {
+            return;
+        }
+        let (segments, regions): (Vec<_>, Vec<_>) = gone.into_iter().unzip();
+        drop(regions);
+        let witnesses: Vec<_> = self.lock().witnesses.iter().filter_map(Weak::upgrade).collect();
+        for witness in witnesses {
+            witness.gone(&segments);
+        }
     }
 
     /// Maps another process's segment, to read; nothing happens if it was before.
@@ -481,11 +504,15 @@ impl Arena {
         let mut state = self.lock();
         let segments = state.attached.range(of_worker(0)..=of_worker(u32::MAX));
         let segments: Vec<_> = segments.map(|(segment, _)| *segment).collect();
-        state.orphans.extend(&segments);
-        let unused: Vec<_> =
-            segments.into_iter().filter_map(|segment| state.forget_orphan(segment)).collect();
+        let unused = state.orphan(&segments);
         drop(state);
-        drop(unused);
+        self.part_with(unused);
+    }
+
+    /// As [`detach`](Self::detach), of segments that their writer gave back; nothing happens to others.
+    pub(crate) fn detach_segments(&self, segments: &[SegmentId]) {
+        let unused = self.lock().orphan(segments);
+        self.part_with(unused);
     }
 
     /// Something borrowed of a segment is dropped.
@@ -496,7 +523,7 @@ impl Arena {
         drop(region);
         let unused = state.forget_orphan(segment);
         drop(state);
-        drop(unused);
+        self.part_with(unused.into_iter().collect());
     }
 
     /// What it holds and did.
@@ -560,7 +587,7 @@ impl Arena {
             state.warmer = None;
         }
         drop(state);
-        drop(surplus);
+        self.part_with(surplus);
         next.map(|next| next.saturating_duration_since(now))
     }
 }
@@ -638,6 +665,34 @@ mod tests {
 
     fn kind<T>(result: Result<T>) -> ErrorKind {
         result.err().expect("it is refused").kind()
+    }
+
+    /// The segments that an arena said it forgot.
+    struct Heard {
+        arena: Weak<Arena>,
+        all: Mutex<Vec<SegmentId>>,
+    }
+
+    impl Witness for Heard {
+        fn gone(&self, segments: &[SegmentId]) {
+            let arena = self.arena.upgrade().expect("it speaks");
+            assert!(segments.iter().all(|segment| arena.descriptor(*segment).is_none()), "{segments:?}");
+            self.all.lock().expect("no panic").extend(segments);
+        }
+    }
+
+    impl Heard {
+        fn of(arena: &Arc<Arena>) -> Arc<Self> {
+            let heard = Arc::new(Self { arena: Arc::downgrade(arena), all: Mutex::default() });
+            let witness: Weak<Self> = Arc::downgrade(&heard);
+            arena.attend(witness);
+            heard
+        }
+
+        /// Those since it was asked last.
+        fn take(&self) -> Vec<SegmentId> {
+            std::mem::take(&mut *self.all.lock().expect("no panic"))
+        }
     }
 
     #[test]
@@ -719,8 +774,7 @@ mod tests {
         let small = arena.write(10, |_| {}).expect("there is room");
         assert_eq!(arena.locate(&large).expect("ours").segment.index, 0);
         assert_eq!(arena.locate(&small).expect("ours").segment.index, 1);
-        arena.descriptor(SegmentId { worker: WorkerId(1), index: 0 });
-        arena.lock().handed_out.insert(0); // as a memfd would be by now
+        let heard = Heard::of(&arena);
         drop(large);
         let again = arena.write(90 << 10, |_| {}).expect("there is room");
         assert_eq!(arena.locate(&again).expect("ours").segment.index, 0);
@@ -732,9 +786,9 @@ mod tests {
         assert_eq!(arena.lock().give_back(now).0.len(), 0);
         let (given_back, next) = arena.lock().give_back(now + SMALL.linger);
         assert_eq!((given_back.len(), next), (1, None));
-        assert_eq!(arena.stats().committed, 4 * KIB);
-        assert_eq!(arena.take_retired(), [SegmentId { worker: WorkerId(1), index: 0 }]);
-        assert_eq!(arena.take_retired(), []);
+        assert_eq!((arena.stats().committed, heard.take()), (4 * KIB, vec![]));
+        arena.part_with(given_back);
+        assert_eq!(heard.take(), [SegmentId { worker: WorkerId(1), index: 0 }]);
     }
 
     #[test]
@@ -815,6 +869,7 @@ mod tests {
         let bytes = writer.copy(b"some bytes").expect("there is room");
         let extent = writer.locate(&bytes).expect("ours");
         let reader = reader_of(&writer);
+        let heard = Heard::of(&reader);
         assert!(reader.is_attached(extent.segment));
         let released = Arc::new(AtomicUsize::new(0));
         let count = released.clone();
@@ -832,11 +887,35 @@ mod tests {
         let slice = lent.slice(5..);
         drop((lent, again));
         assert_eq!((&slice[..], released.load(Ordering::Relaxed)), (&b"bytes"[..], 0));
-        assert!(reader.is_attached(extent.segment));
+        assert!(reader.is_attached(extent.segment) && heard.take().is_empty());
         drop(slice);
         assert!(!reader.is_attached(extent.segment));
+        assert_eq!(heard.take(), [extent.segment]);
         assert_eq!(kind(reader.borrow(extent, || panic!("released"))), ErrorKind::Decode);
         assert_eq!((released.load(Ordering::Relaxed), reader.stats().borrowed), (1, 0));
+    }
+
+    #[test]
+    fn a_segment_that_was_given_back_is_forgotten_when_nothing_of_it_is_borrowed() {
+        let writer = writer(SMALL);
+        let (large, small) = (writer.write(100 << 10, |_| {}), writer.copy(b"some bytes"));
+        let (large, small) = (large.expect("there is room"), small.expect("there is room"));
+        let (far, near) = (writer.locate(&large).expect("ours"), writer.locate(&small).expect("ours"));
+        let (reader, unknown) = (reader_of(&writer), SegmentId { worker: WorkerId(7), index: 0 });
+        let heard = Heard::of(&reader);
+        let lent = reader.borrow(near, || {}).expect("mapped");
+        drop((large, small, writer));
+        reader.detach_segments(&[far.segment, unknown, near.segment]);
+        assert_eq!(heard.take(), [far.segment]);
+        assert_eq!((&lent[..], reader.locate(&lent)), (&b"some bytes"[..], Some(near)));
+        drop(lent);
+        assert_eq!(heard.take(), [near.segment]);
+        assert!(!reader.is_attached(far.segment) && !reader.is_attached(near.segment));
+        assert!(reader.lock().orphans.is_empty() && reader.lock().places.is_empty());
+        // Whoever does not listen any more is not kept.
+        drop(heard);
+        let _heard = Heard::of(&reader);
+        assert_eq!(reader.lock().witnesses.len(), 1);
     }
 
     #[test]

@@ -12,6 +12,6 @@ mod pool;
 mod region;
 mod ring;
 
-pub(crate) use arena::{Arena, arena, set_arena_owner};
+pub(crate) use arena::{Arena, Witness, arena, set_arena_owner};
 pub(crate) use mark::{Mark, MarkView};
 pub(crate) use ring::{Inlet, Outlet, RING, Rings};

@@ -43,8 +43,11 @@ struct Side {
 
 impl Side {
     fn new(stream: UnixStream, worker: u32, is_parent: bool) -> Self {
+        Self::with(stream, Arena::new(WorkerId(worker)), is_parent)
+    }
+
+    fn with(stream: UnixStream, arena: Arc<Arena>, is_parent: bool) -> Self {
         let (sender, receiver) = connect(stream).expect("it is open");
-        let arena = Arena::new(WorkerId(worker));
         let peer = Peer::new(sender, is_parent, arena.clone(), Box::new(Lends));
         Self { peer, receiver, arena }
     }
@@ -54,7 +57,7 @@ impl Side {
         self.peer.send(&Message::Item { call: 1 }, Some(&values), When::Now)
     }
 
-    /// Reads until there is a message that is not about what was returned, which is handled.
+    /// Reads until there is a message that is not about what was returned or given back, which is handled.
     fn next(&mut self) -> Result<(Message, Load)> {
         loop {
             let frame = self.receiver.next()?.expect("the other side has not closed");
@@ -62,6 +65,7 @@ impl Side {
                 Some((Message::Returned { extents, objects, actors }, _)) => {
                     self.peer.returned(extents, objects, actors)?;
                 }
+                Some((Message::Forget { segments }, _)) => self.peer.forgotten(&segments)?,
                 Some(read) => return Ok(read),
                 None => {}
             }
@@ -226,6 +230,131 @@ fn what_was_never_lent_cannot_come_back() {
     }
 }
 
+// Segments that are given back.
+
+/// Has an arena give back all segments of which nothing is lent.
+fn give_back(arena: &Arc<Arena>) {
+    arena.set_limit(0);
+    assert_eq!(kind(arena.write(SIZE as usize, |_| {})), ErrorKind::StoreFull);
+    arena.set_limit(u64::MAX);
+}
+
+/// A worker, its parent, and another worker to which the parent passes on what the first one wrote.
+struct Three {
+    writer: Side,
+    /// The parent, as the writer has it.
+    parent: Side,
+    /// The parent, as the reader has it.
+    hub: Side,
+    reader: Side,
+    segment: SegmentId,
+}
+
+impl Three {
+    /// With what the reader views of the writer's segment.
+    fn new() -> (Self, Bytes) {
+        let (mut parent, writer) = sides();
+        let (here, there) = pair().expect("a pair");
+        let hub = Side::with(here, parent.arena.clone(), true);
+        let mut reader = Side::new(there, 3, false);
+        let bytes = large(&writer.arena);
+        let segment = writer.arena.locate(&bytes).expect("ours").segment;
+        writer.send(b"", vec![bytes], Vec::new()).expect("it is sent");
+        let came = parent.next().expect("it is well").1;
+        hub.send(b"", came.buffers.clone(), Vec::new()).expect("it is sent");
+        let view = reader.next().expect("it is well").1.buffers[0].slice(10..20);
+        (Self { writer, parent, hub, reader, segment }, view)
+    }
+
+    /// Has all that was said be heard, from the writer's words on.
+    fn settle(&mut self) {
+        self.parent.settle(&self.writer);
+        self.reader.settle(&self.hub);
+        self.hub.settle(&self.reader);
+        self.writer.settle(&self.parent);
+    }
+
+    /// Whether the parent, and the other worker, have the writer's segment mapped.
+    fn are_attached(&self) -> [bool; 2] {
+        [&self.parent, &self.reader].map(|side| side.arena.is_attached(self.segment))
+    }
+}
+
+#[test]
+fn a_segment_that_its_writer_gave_back_is_forgotten_by_all_who_saw_it() {
+    let (mut three, view) = Three::new();
+    give_back(&three.writer.arena);
+    three.settle();
+    assert_eq!((&view[..], three.are_attached()), (&[3; 10][..], [true; 2]), "what is lent stays");
+    drop(view);
+    three.settle();
+    assert_eq!((three.writer.arena.stats().used, three.are_attached()), (0, [true; 2]));
+    give_back(&three.writer.arena);
+    assert_eq!(three.writer.arena.stats().segments, 0);
+    three.settle();
+    assert_eq!(three.are_attached(), [false; 2]);
+    for side in [&three.writer, &three.parent, &three.hub, &three.reader] {
+        let known = lock(&side.peer.known);
+        assert!(known.shown.is_empty() && known.seen.is_empty());
+    }
+    // What is written next lies in another one.
+    three.writer.send(b"", vec![large(&three.writer.arena)], Vec::new()).expect("it is sent");
+    let came = three.parent.next().expect("it is well").1;
+    let place = three.parent.arena.locate(&came.buffers[0]).expect("it is mapped").segment;
+    assert_eq!(place, SegmentId { index: three.segment.index + 1, ..three.segment });
+}
+
+#[test]
+fn a_segment_whose_writer_has_gone_is_forgotten_by_the_others_when_it_can_be() {
+    let (mut three, view) = Three::new();
+    three.parent.peer.end();
+    three.parent.arena.detach(three.segment.worker);
+    three.reader.settle(&three.hub);
+    assert_eq!((&view[..], three.are_attached()), (&[3; 10][..], [true; 2]), "what is lent stays");
+    drop(view);
+    three.hub.settle(&three.reader);
+    three.reader.settle(&three.hub);
+    assert_eq!(three.are_attached(), [false; 2]);
+}
+
+#[test]
+fn what_is_viewed_stays_also_if_its_writer_gave_it_back_too_early() {
+    let (mut three, view) = Three::new();
+    let message = Message::Forget { segments: vec![three.segment] };
+    three.writer.peer.send(&message, None, When::Now).expect("it is open");
+    three.settle();
+    assert_eq!((&view[..], three.are_attached()), (&[3; 10][..], [true; 2]));
+    drop(view);
+    three.settle();
+    three.reader.settle(&three.hub);
+    assert_eq!(three.are_attached(), [false; 2]);
+}
+
+#[test]
+fn what_was_never_shown_cannot_be_given_back() {
+    let (mut three, view) = Three::new();
+    let own = large(&three.hub.arena);
+    let shown = three.hub.arena.locate(&own).expect("ours").segment;
+    three.hub.send(b"", vec![own], Vec::new()).expect("it is sent");
+    let more = three.reader.next().expect("it is well").1;
+    let unknown = SegmentId { index: 7, ..three.segment };
+    // The reader has shown nothing, and the others were shown to it.
+    for segments in [vec![unknown], vec![three.segment], vec![shown], vec![shown, three.segment]] {
+        let message = Message::Forget { segments };
+        three.reader.peer.send(&message, None, When::Now).expect("it is open");
+        assert_eq!(three.hub.next().err().expect("it is refused").kind(), ErrorKind::Decode, "{message:?}");
+    }
+    // Nor anything twice, nor more than what was shown.
+    for segments in [vec![three.segment, unknown], vec![three.segment]] {
+        let message = Message::Forget { segments };
+        three.writer.peer.send(&message, None, When::Now).expect("it is open");
+        let error = three.parent.next().err().expect("it is refused");
+        assert_eq!(error.kind(), ErrorKind::Decode, "{message:?}");
+    }
+    assert_eq!((&view[..], three.are_attached()), (&[3; 10][..], [true; 2]));
+    drop(more);
+}
+
 // What is malformed.
 
 /// A file as the kernel tells it from others.
@@ -324,9 +453,14 @@ impl Rig {
             let _ = load.unpacker().value::<Vec<(String, Option<f64>)>>();
             let mut all = load.unpacker();
             while !all.is_at_end() && all.item().is_ok() {}
-            if let Message::Returned { extents, objects, actors } = message
-                && let Err(error) = self.side.peer.returned(extents, objects, actors)
-            {
+            let handled = match message {
+                Message::Returned { extents, objects, actors } => {
+                    self.side.peer.returned(extents, objects, actors)
+                }
+                Message::Forget { segments } => self.side.peer.forgotten(&segments),
+                _ => Ok(()),
+            };
+            if let Err(error) = handled {
                 assert_eq!(error.kind(), ErrorKind::Decode, "{error}");
             }
         }
