@@ -373,7 +373,7 @@ fn shape_len(shape: &[usize]) -> usize {
     shape.iter().product()
 }
 
-/// What the object store of this process holds and did, in bytes.
+/// What the object store of this process holds and did, in bytes unless it says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreStats {
@@ -387,6 +387,8 @@ pub struct StoreStats {
     pub bytes_written: u64,
     /// What was copied so far: into shared memory, or because it lay at no fitting place.
     pub bytes_copied: u64,
+    /// How often something was to be written so far, and there was no shared memory for it.
+    pub writes_refused: u64,
 }
 
 /// What the object store of this process holds and did so far; nothing without the feature `process`, where
@@ -410,6 +412,7 @@ pub fn store_stats() -> StoreStats {
         bytes_borrowed: stats.borrowed,
         bytes_written: stats.written,
         bytes_copied: stats.copied,
+        writes_refused: stats.refused_count,
     }
 }
 

@@ -96,7 +96,7 @@ impl AwayMailbox {
             retry,
             timeout_us,
         };
-        host.send_call(&object, id, &message, &args);
+        let _ = host.send_call(&object, id, &message, &args);
     }
 }
 
@@ -313,6 +313,7 @@ impl Attached {
         let args = match arguments_of(&call) {
             Ok(args) => args,
             Err(error) => {
+                self.peer().withdraw_actor(core.id());
                 core.die(error.clone());
                 fail(call, error);
                 return handle;
@@ -331,7 +332,11 @@ impl Attached {
             caller: ready.head().caller().unwrap_or(CallerId::Driver(self.identity.job)),
             options: Box::new(options),
         };
-        self.send_call(&ready, id, &message, &args);
+        if let Err(error) = self.send_call(&ready, id, &message, &args) {
+            self.peer().withdraw_actor(core.id());
+            core.die(error);
+            return handle;
+        }
         let Some((_, answer)) = awaited else { return handle };
         match answer.recv() {
             Ok(Ok(Told::Actor(id, class))) if id != core.id() => {

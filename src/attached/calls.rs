@@ -208,7 +208,7 @@ impl Attached {
         let id = self.note_pending(&object, if is_stream { Some(call) } else { put_away(call) });
         let options: Option<Box<Options>> = options.map(Box::new);
         let message = Message::Submit { object: id, within: self.within(), function, caller, options };
-        self.send_call(&object, id, &message, &args);
+        let _ = self.send_call(&object, id, &message, &args);
     }
 
     fn run_here(&self, call: Started) {
@@ -245,25 +245,30 @@ impl Attached {
         id
     }
 
-    /// Sends a call of this process, and hears of its end before the parent's answer.
+    /// Sends a call of this process, and hears of its end before the parent's answer. If it cannot be sent,
+    /// it has failed.
     pub(super) fn send_call(
         &self,
         object: &Arc<dyn Object>,
         id: ObjectId,
         message: &Message,
         args: &Encoded,
-    ) {
+    ) -> Result<()> {
         if let Err(error) = self.peer().send(message, Some(args), When::Now) {
+            // The parent knows nothing of it.
+            self.peer().withdraw_object(id);
+            lock(&self.objects).remove(&id);
             let pending = lock(&self.pending).remove(&id);
             drop(pending);
-            object.fail(error);
-            return;
+            object.fail(error.clone());
+            return Err(error);
         }
         let completed = Completed { host: self.me.clone(), id, object: Arc::downgrade(object) };
         let waiter = Waiter { listener: Arc::new(completed), token: 0 };
         if let Some(waiter) = object.head().listen(waiter) {
             waiter.listener.ready(0, false);
         }
+        Ok(())
     }
 
     /// The parent says what became of an object.
@@ -305,6 +310,18 @@ impl Attached {
         sent
     }
 
+    /// Sends the value of an object that is complete, or why there is none or it cannot go.
+    fn send_value(&self, hold: &Hold, when: When, message: impl Fn(Option<Error>) -> Message) -> Result<()> {
+        let (error, values) = value_of(hold);
+        match self.peer().send(&message(error), Some(&values), when) {
+            // The connection stands: the parent has the object in any case.
+            Err(error) if error.kind() != ErrorKind::Io => {
+                self.peer().send(&message(Some(error)), None, when)
+            }
+            sent => sent,
+        }
+    }
+
     fn send_export(&self, id: ObjectId, hold: &Hold) -> Result<()> {
         let object = hold.object();
         if let Some(receipt) = self.peer().claim_object(id) {
@@ -312,12 +329,8 @@ impl Attached {
             object.head().set_away(id, Arc::new(borrowed), false);
         }
         if object.head().is_complete() {
-            let (error, values) = value_of(hold);
-            return self.peer().send(
-                &Message::Export { object: id, is_complete: true, error },
-                Some(&values),
-                When::Batch,
-            );
+            let message = |error| Message::Export { object: id, is_complete: true, error };
+            return self.send_value(hold, When::Batch, message);
         }
         let message = Message::Export { object: id, is_complete: false, error: None };
         self.peer().send(&message, None, When::Batch)?;
@@ -361,8 +374,9 @@ struct Follow {
 impl Listener for Follow {
     fn ready(&self, _: usize, _: bool) {
         let (Some(host), Some(hold)) = (self.host.upgrade(), lock(&self.hold).take()) else { return };
-        let (error, values) = value_of(&hold);
-        let _ = host.peer().send(&Message::Filled { object: self.id, error }, Some(&values), When::Now);
+        let message = |error| Message::Filled { object: self.id, error };
+        // A parent that is gone ends this process anyway.
+        let _ = host.send_value(&hold, When::Now, message);
     }
 }
 

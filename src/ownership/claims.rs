@@ -9,7 +9,7 @@ pub(crate) struct Claims<K>(HashMap<K, Claim>);
 
 #[derive(Debug)]
 struct Claim {
-    /// Messages that named it.
+    /// Messages that named it; none if the one that was to do so did not go.
     received: u64,
     /// Those here who hold it.
     users: u64,
@@ -29,6 +29,13 @@ impl<K: Eq + Hash + Copy> Claims<K> {
         claim.users += 1;
     }
 
+    /// A message that was to name `key` did not go: its users have that much less to return.
+    pub(crate) fn withdraw(&mut self, key: K) {
+        if let Some(claim) = self.0.get_mut(&key) {
+            claim.received = claim.received.saturating_sub(1);
+        }
+    }
+
     /// One user more; `false` if there is no claim that could be shared.
     pub(crate) fn share(&mut self, key: K) -> bool {
         let Some(claim) = self.0.get_mut(&key) else { return false };
@@ -43,7 +50,7 @@ impl<K: Eq + Hash + Copy> Claims<K> {
         if claim.users > 0 {
             return None;
         }
-        self.0.remove(&key).map(|claim| claim.received)
+        self.0.remove(&key).map(|claim| claim.received).filter(|received| *received > 0)
     }
 
     /// How many things are borrowed.

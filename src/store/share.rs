@@ -40,4 +40,6 @@ pub(crate) struct ShareStats {
     pub(crate) written: u64,
     /// What was copied so far: into extents, or because it lay at no fitting place.
     pub(crate) copied: u64,
+    /// How many writes there was no memory for.
+    pub(crate) refused_count: u64,
 }

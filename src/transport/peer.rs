@@ -511,6 +511,16 @@ impl Peer {
         Some(Receipt { peer, key: Key::Actor(id) })
     }
 
+    /// The message did not go that was to tell of a claimed actor.
+    pub(crate) fn withdraw_actor(&self, id: ActorId) {
+        lock(&self.borrowed).actors.withdraw(id);
+    }
+
+    /// As [`withdraw_actor`](Self::withdraw_actor), of an object.
+    pub(crate) fn withdraw_object(&self, id: ObjectId) {
+        lock(&self.borrowed).objects.withdraw(id);
+    }
+
     /// As [`claim_actor`](Self::claim_actor), of an object.
     pub(crate) fn claim_object(&self, id: ObjectId) -> Option<Receipt> {
         let peer = self.me.upgrade()?;

@@ -175,11 +175,61 @@ pub(crate) fn no_descriptor_is_left(_: &Env) {
     assert_eq!(word("before"), "2");
     assert_eq!(word("a warm worker"), "4", "what needs no descriptor works");
     assert_eq!(word("a new worker"), "Io");
-    assert!(["Io", "StoreFull"].contains(&word("a large argument").as_str()), "{}", said.stdout);
+    assert_eq!(word("a large argument"), "StoreFull");
     assert_eq!(word("a new worker after"), "8", "all is well when there are some again");
     assert_eq!(word("a large argument after"), "1000000.0");
     let without = word("a large result without");
-    assert!(["Io", "StoreFull", "WorkerCrashed"].contains(&without.as_str()), "{without}: {}", said.stdout);
+    assert_eq!(without, "StoreFull", "{}", said.stdout);
     assert_eq!(word("after all"), "10");
     assert!(!said.stderr.contains("panicked"), "{}", said.stderr);
+}
+
+pub(crate) fn no_shared_memory_is_to_be_had(_: &Env) {
+    for what in ["sizes", "addresses", "descriptors"] {
+        let said = said_by(&["lack", what]);
+        let word = |start: &str| {
+            let found = said.stdout.lines().find_map(|line| line.strip_prefix(start)?.strip_prefix(": "));
+            found.unwrap_or_else(|| panic!("{what}: no line {start:?} in {}", said.stdout)).to_owned()
+        };
+        let expect = |expected: &[(&str, &str)]| {
+            for (start, said) in expected {
+                assert_eq!(word(start), *said, "{what}: {start}");
+            }
+        };
+        expect(&[
+            ("before", "2"),
+            ("numbers to a task", "StoreFull"),
+            ("array to a task", "StoreFull"),
+            ("numbers to an actor", "StoreFull"),
+            ("array to an actor", "StoreFull"),
+            ("small", "4"),
+            ("refused here", "4"),
+            ("numbers to a task again", "100000.0"),
+            ("array to an actor again", "100000"),
+        ]);
+        expect(&[
+            ("numbers of an actor", "StoreFull"),
+            ("array of an actor", "StoreFull"),
+            ("items of an actor", "StoreFull"),
+            ("shared by an actor", "StoreFull"),
+            ("called by an actor", "StoreFull"),
+            ("made by an actor", "ActorDied"),
+            ("small of an actor", "1"),
+            ("refused there", "6"),
+        ]);
+        expect(&[
+            ("numbers of an actor again", "100000"),
+            ("array of an actor again", "100000"),
+            ("items of an actor again", "[100000, 100000]"),
+            ("shared by an actor again", "100000"),
+            ("called by an actor again", "100000"),
+            ("made by an actor again", "100000"),
+            ("small of an actor again", "1"),
+            ("refused there again", "6"),
+        ]);
+        assert_eq!(word("same before"), word("same after"), "{what}: the worker lives on");
+        for wrong in ["panicked", "is not understood"] {
+            assert!(!said.stderr.contains(wrong) && !said.stdout.contains(wrong), "{what}: {}", said.stderr);
+        }
+    }
 }

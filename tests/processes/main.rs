@@ -93,5 +93,6 @@ tests! {
         what_cannot_be_serialised
         what_cannot_be_deserialised
         no_descriptor_is_left
+        no_shared_memory_is_to_be_had
     }
 }

@@ -14,8 +14,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use mobula::prelude::*;
-use mobula::{Array, Buffer, get, put};
+use mobula::{Array, Buffer, get, put, store_stats};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
 
 mod hundred;
 
@@ -42,6 +43,7 @@ fn main() -> mobula::Result<()> {
             descriptors();
             Ok(())
         }
+        "lack" => lack(&more[0]),
         "nothing" => nothing::remote().get(),
         "move" => large(&more[0]),
         other => panic!("no part is named {other}"),
@@ -156,6 +158,154 @@ fn descriptors() {
     let ones = ones_without_descriptors::remote(1_000_000).get_timeout(time);
     println!("a large result without: {}", word(ones.map(|ones| ones.len())));
     println!("after all: {}", word(double::remote(5).get_timeout(time)));
+}
+
+/// Of what a process can be short when it makes a segment.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Lack {
+    /// Sizes of files: `ftruncate` fails, and a signal would follow.
+    Sizes,
+    /// Addresses: `mmap` fails.
+    Addresses,
+    /// Descriptors: `memfd_create` fails.
+    Descriptors,
+}
+
+/// As long as it lives, this process can make no segment.
+struct Lacking(Resource, Rlimit);
+
+impl Lacking {
+    fn begin(lack: Lack) -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux shows the process");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB"));
+        let size = size.and_then(|size| size.parse::<u64>().ok()).expect("a number of kilobytes") * 1024;
+        let (resource, most) = match lack {
+            Lack::Sizes => (Resource::Fsize, 1 << 20),
+            // Enough for all but a segment.
+            Lack::Addresses => (Resource::As, size + (32 << 20)),
+            // Those that are open stay so.
+            Lack::Descriptors => (Resource::Nofile, 3),
+        };
+        let before = getrlimit(resource);
+        setrlimit(resource, Rlimit { current: Some(most), ..before }).expect("a lower limit is given");
+        Self(resource, before)
+    }
+}
+
+impl Drop for Lacking {
+    fn drop(&mut self) {
+        setrlimit(self.0, self.1).expect("it was so before");
+    }
+}
+
+/// Too many for a message.
+const MANY: usize = 100_000;
+/// Longer than any of these calls takes.
+const TIME: Duration = Duration::from_secs(20);
+
+struct Maker {
+    lacking: Option<Lacking>,
+}
+
+#[remote(isolation = "process")]
+impl Maker {
+    pub(crate) fn new() -> Self {
+        Self { lacking: None }
+    }
+    pub(crate) fn lack(&mut self, lack: Option<Lack>) -> u32 {
+        self.lacking = None;
+        self.lacking = lack.map(Lacking::begin);
+        std::process::id()
+    }
+    pub(crate) fn of_numbers(&self, x: Vec<f64>) -> usize {
+        x.len()
+    }
+    pub(crate) fn of_array(&self, x: &Array<f64>) -> usize {
+        x.len()
+    }
+    pub(crate) fn numbers(&self) -> Vec<f64> {
+        vec![1.0; MANY]
+    }
+    pub(crate) fn array(&self) -> Array<f64> {
+        Array::from_vec(vec![1.0; MANY])
+    }
+    pub(crate) fn items(&self) -> impl Iterator<Item = Array<f64>> + use<> {
+        (0..2).map(|_| Array::from_vec(vec![1.0; MANY]))
+    }
+    pub(crate) fn shared(&self) -> mobula::Result<ObjectRef<Array<f64>>> {
+        put(Array::from_vec(vec![1.0; MANY]))
+    }
+    pub(crate) fn call(&self) -> String {
+        word(length::remote(Array::from_vec(vec![1.0; MANY])).get_timeout(TIME))
+    }
+    pub(crate) fn make(&self) -> String {
+        let keeper = Keeper::remote(Array::from_vec(vec![1.0; MANY]));
+        word(keeper.length.remote().get_timeout(TIME))
+    }
+    pub(crate) fn refused(&self) -> u64 {
+        store_stats().writes_refused
+    }
+}
+
+struct Keeper(Array<f64>);
+
+#[remote(isolation = "process")]
+impl Keeper {
+    pub(crate) fn new(x: Array<f64>) -> Self {
+        Self(x)
+    }
+    pub(crate) fn length(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[remote(isolation = "process", max_retries = 0)]
+fn length(x: &Array<f64>) -> usize {
+    x.len()
+}
+
+/// What becomes of large values where there is no shared memory to be had: here, and then in a worker.
+fn lack(what: &str) -> mobula::Result<()> {
+    let what = match what {
+        "sizes" => Lack::Sizes,
+        "addresses" => Lack::Addresses,
+        "descriptors" => Lack::Descriptors,
+        other => panic!("nothing is named {other}"),
+    };
+    let maker = Maker::remote();
+    let numbers = || vec![1.0; MANY];
+    let array = || Array::from_vec(numbers());
+    println!("before: {}", word(double::remote(1).get_timeout(TIME)));
+    println!("same before: {}", maker.lack.remote(None).get_timeout(TIME)?);
+
+    let lacking = Lacking::begin(what);
+    println!("numbers to a task: {}", word(sum::remote(numbers()).get_timeout(TIME)));
+    println!("array to a task: {}", word(length::remote(array()).get_timeout(TIME)));
+    println!("numbers to an actor: {}", word(maker.of_numbers.remote(numbers()).get_timeout(TIME)));
+    println!("array to an actor: {}", word(maker.of_array.remote(array()).get_timeout(TIME)));
+    println!("small: {}", word(double::remote(2).get_timeout(TIME)));
+    println!("refused here: {}", store_stats().writes_refused);
+    drop(lacking);
+    println!("numbers to a task again: {}", word(sum::remote(numbers()).get_timeout(TIME)));
+    println!("array to an actor again: {}", word(maker.of_array.remote(array()).get_timeout(TIME)));
+
+    for (lack, when) in [(Some(what), ""), (None, " again")] {
+        maker.lack.remote(lack).get_timeout(TIME)?;
+        let numbers = maker.numbers.remote().get_timeout(TIME);
+        println!("numbers of an actor{when}: {}", word(numbers.map(|all| all.len())));
+        let array = maker.array.remote().get_timeout(TIME);
+        println!("array of an actor{when}: {}", word(array.map(|all| all.len())));
+        let items = maker.items.remote().map(|item| item.get_timeout(TIME).map(|all| all.len()));
+        println!("items of an actor{when}: {}", word(items.collect::<mobula::Result<Vec<_>>>()));
+        let shared = maker.shared.remote().get_timeout(TIME).and_then(|shared| shared.get_timeout(TIME));
+        println!("shared by an actor{when}: {}", word(shared.map(|all| all.len())));
+        println!("called by an actor{when}: {}", maker.call.remote().get_timeout(TIME)?);
+        println!("made by an actor{when}: {}", maker.make.remote().get_timeout(TIME)?);
+        println!("small of an actor{when}: {}", word(maker.of_numbers.remote(vec![1.0]).get_timeout(TIME)));
+        println!("refused there{when}: {}", maker.refused.remote().get_timeout(TIME)?);
+    }
+    println!("same after: {}", maker.lack.remote(None).get_timeout(TIME)?);
+    Ok(())
 }
 
 #[remote(isolation = "process")]

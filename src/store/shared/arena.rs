@@ -47,6 +47,7 @@ pub(crate) struct Arena {
     written_count: AtomicU64,
     written: AtomicU64,
     copied: AtomicU64,
+    refused_count: AtomicU64,
 }
 
 /// Makes a region of a size.
@@ -252,6 +253,7 @@ impl Arena {
             written_count: AtomicU64::new(0),
             written: AtomicU64::new(0),
             copied: AtomicU64::new(0),
+            refused_count: AtomicU64::new(0),
         })
     }
 
@@ -285,7 +287,10 @@ impl Arena {
             fill(&mut []);
             return Ok(Bytes::new());
         }
-        let own = Own { arena: self.clone(), taken: self.take(len)?, len };
+        let taken = self.take(len).inspect_err(|_| {
+            self.refused_count.fetch_add(1, Ordering::Relaxed);
+        })?;
+        let own = Own { arena: self.clone(), taken, len };
         let Taken { index, range, region } = &own.taken;
         // SAFETY: the pool hands out an extent once until it is freed, here by `own`; it is committed, and
         // it can be neither located nor borrowed before its filling is over.
@@ -307,9 +312,12 @@ impl Arena {
         Ok(Bytes::from_owner(Written(own)))
     }
 
-    /// Writes a copy of `bytes`, as [`write`](Self::write) does, and counts it.
+    /// Writes a copy of `bytes`, as [`write`](Self::write) does, and counts it. Any error is `StoreFull`: who
+    /// sends the copy takes `Io` for the end of the connection.
     pub(crate) fn copy(self: &Arc<Self>, bytes: &[u8]) -> Result<Bytes> {
-        let copy = self.write(bytes.len(), |extent| extent.copy_from_slice(bytes))?;
+        let copy = self.write(bytes.len(), |extent| extent.copy_from_slice(bytes)).map_err(|error| {
+            if error.kind() == ErrorKind::StoreFull { error } else { full(bytes.len()).caused_by(error) }
+        })?;
         self.note_copied(bytes.len());
         Ok(copy)
     }
@@ -541,6 +549,7 @@ impl Arena {
             written_count: count(&self.written_count),
             written: count(&self.written),
             copied: count(&self.copied),
+            refused_count: count(&self.refused_count),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
 
+use super::region::check_size;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The one page that holds it.
@@ -23,8 +24,9 @@ pub(crate) struct Mark {
 /// The number of another process, readable also when that is gone.
 pub(crate) struct MarkView(MmapRaw);
 
+/// Not `Io`: who shows a mark takes that for the end of the connection.
 fn failed(error: impl Into<std::io::Error>) -> Error {
-    Error::new(ErrorKind::Io, format!("no memory for a mark: {}", error.into()))
+    Error::new(ErrorKind::StoreFull, format!("no memory for a mark: {}", error.into()))
 }
 
 fn number(page: &MmapRaw) -> &AtomicU64 {
@@ -36,6 +38,7 @@ fn number(page: &MmapRaw) -> &AtomicU64 {
 impl Mark {
     /// Zero.
     pub(crate) fn new() -> Result<Self> {
+        check_size(PAGE).map_err(failed)?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let fd = memfd_create("mobula-mark", flags).map_err(failed)?;
         ftruncate(&fd, PAGE as u64).map_err(failed)?;

@@ -99,13 +99,22 @@ fn failed(doing: &str, len: usize, error: &io::Error) -> Error {
     }
 }
 
+/// Refuses a file of `len` bytes where the system would: that would end the process by a signal.
+pub(super) fn check_size(len: usize) -> io::Result<()> {
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    if allowed.is_some_and(|allowed| len as u64 > allowed) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(())
+}
+
 pub(super) use memfd::{attach, create};
 
 mod memfd {
     use memmap2::{Advice, MmapOptions, MmapRaw};
     use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 
-    use super::{Arc, Error, ErrorKind, OwnedFd, Range, Region, Result, failed, io, no_memory};
+    use super::{Arc, Error, ErrorKind, OwnedFd, Range, Region, Result, check_size, failed, io, no_memory};
 
     /// What a reader relies on: bytes that were there stay there, and nobody but their writer changes them.
     const SEALS: SealFlags = SealFlags::FUTURE_WRITE.union(SealFlags::SHRINK).union(SealFlags::GROW);
@@ -163,6 +172,7 @@ mod memfd {
     pub(in super::super) fn create(len: usize) -> Result<Arc<dyn Region>> {
         let make = || -> io::Result<Shared> {
             let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+            check_size(len)?;
             let fd = rustix::fs::memfd_create("mobula-segment", flags)?;
             rustix::fs::ftruncate(&fd, len as u64)?;
             let map = MmapOptions::new().len(len).map_raw(&fd)?;

@@ -127,18 +127,20 @@ mod shared {
         MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
     };
 
+    use super::super::region::check_size;
     use super::{Arc, BYTES, Error, ErrorKind, Memory, NonNull, Owner, Result, Rings, SIZE};
 
     /// Nobody can take away what the other side has mapped.
     const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
     fn failed(error: impl Into<std::io::Error>) -> Error {
-        Error::new(ErrorKind::Io, format!("no memory for rings: {}", error.into()))
+        Error::new(ErrorKind::StoreFull, format!("no memory for rings: {}", error.into()))
     }
 
     impl Rings {
         /// Two empty rings, and the descriptor by which another process [`open`](Self::open)s them.
         pub(crate) fn new() -> Result<(Self, Arc<OwnedFd>)> {
+            check_size(SIZE).map_err(failed)?;
             let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
             let fd = memfd_create("mobula-rings", flags).map_err(failed)?;
             ftruncate(&fd, SIZE as u64).map_err(failed)?;
