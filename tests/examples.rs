@@ -71,6 +71,22 @@ fn counter() {
     assert_eq!(said.stderr, "");
 }
 
+/// In either profile; a session with actors is no reason to take more.
+#[test]
+fn a_small_program_takes_little_memory() {
+    const KILOBYTES_MAX: u64 = 30_000;
+    let said = plain("program_counter");
+    assert!(said.has_succeeded && said.stderr.is_empty(), "{}", said.stderr);
+    assert_eq!((said.number("squares"), said.number("counted"), said.number("called")), (14, 11, 1_001));
+    if cfg!(not(target_os = "linux")) {
+        println!("not run: Linux alone tells the most memory of a process");
+        return;
+    }
+    let most = said.number("kilobytes");
+    assert!((1..KILOBYTES_MAX).contains(&most), "{most} kB");
+    eprintln!("{most} kB at most");
+}
+
 #[test]
 fn example_set_get() {
     let said = plain("example_set_get");
