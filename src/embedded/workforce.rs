@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! take ──► an idle one of the same kind, or a new one ──► run ──► back among the idle, or told to go
+//!   └ that was the last of its kind: the next one is started ahead of its call
 //! ```
 //!
 //! Workers are of one kind if they were started with the same environment, folder, limit of memory and
@@ -26,7 +27,7 @@ use crate::executor::Courier;
 use crate::id::{ActorId, ObjectId, WorkerId};
 use crate::process::{Launch, Spawner};
 use crate::resource::GPU;
-use crate::runtime::{ActorRef, Mailbox};
+use crate::runtime::{ActorRef, Mailbox, Runtime};
 use crate::spec::{ClassDefinition, Definition, Options};
 use crate::store::{Counted, Listener, Object, Slot, Waiter};
 use crate::transport::{Load, Names, Peer, Traffic};
@@ -77,6 +78,7 @@ enum Hiring {
 #[derive(Default)]
 pub(super) struct Workforce {
     hiring: Mutex<Hiring>,
+    /// Without work, those that have never had any first.
     idle: Mutex<Vec<Idle>>,
     all: Mutex<HashMap<WorkerId, Arc<Worker>>>,
     /// What went over the sockets of those that are gone.
@@ -127,17 +129,42 @@ impl Workforce {
 
     /// A worker for a call: an idle one of its kind, or a new one.
     pub(super) fn take(&self, host: &Arc<Embedded>, kind: &Kind, mark: &str) -> Arc<Worker> {
+        let worker = self.take_idle(kind, mark);
+        let worker = worker.unwrap_or_else(|| self.hire(host, kind.clone(), mark, |_| {}));
+        self.prestart(host, kind);
+        worker
+    }
+
+    fn take_idle(&self, kind: &Kind, mark: &str) -> Option<Arc<Worker>> {
         loop {
             let mut idle = lock(&self.idle);
-            let Some(at) = idle.iter().rposition(|idle| idle.kind == *kind) else { break };
-            let Idle { worker, .. } = idle.swap_remove(at);
+            let at = idle.iter().rposition(|idle| idle.kind == *kind)?;
+            let Idle { worker, .. } = idle.remove(at);
             drop(idle);
             if worker.is_alive() {
                 worker.set_mark(mark);
-                return worker;
+                return Some(worker);
             }
         }
-        self.hire(host, kind.clone(), mark, |_| {})
+    }
+
+    /// Starts a worker ahead of the next call of this kind, unless one is idle.
+    fn prestart(&self, host: &Arc<Embedded>, kind: &Kind) {
+        let idle = lock(&self.idle);
+        let is_enough = idle.len() >= IDLE_MAX || idle.iter().any(|idle| idle.kind == *kind);
+        drop(idle);
+        // Of devices nobody knows which the next call gets.
+        if is_enough || !kind.gpus.is_empty() || Runtime::is_ending(&**host) {
+            return;
+        }
+        let worker = self.hire(host, kind.clone(), "idle", |_| {});
+        let mut idle = lock(&self.idle);
+        // At the far end: those that have run something are taken first.
+        idle.insert(0, Idle { worker: worker.clone(), kind: kind.clone(), since: host.now() });
+        drop(idle);
+        if worker.is_gone() {
+            self.remove(worker.id());
+        }
     }
 
     /// A worker has run its call.

@@ -23,7 +23,7 @@ fn group(leader: u32) -> Vec<u32> {
 }
 
 /// The live children of this process.
-fn children() -> Vec<u32> {
+pub(crate) fn children() -> Vec<u32> {
     processes(|fields| fields[1] == std::process::id().to_string())
 }
 

@@ -74,6 +74,7 @@ tests! {
     }
     warmth {
         max_calls_ends_a_worker_after_so_many
+        the_next_worker_is_started_ahead_of_its_call
         refs_outlive_the_process_that_made_them
         workers_are_used_again_and_end_when_idle
     }

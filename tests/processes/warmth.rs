@@ -9,6 +9,7 @@ use mobula::prelude::*;
 use mobula::{get, put};
 
 use crate::common::{Env, SOON, eventually};
+use crate::endings::children;
 
 #[remote(max_calls = 1)]
 fn once() -> u32 {
@@ -38,6 +39,18 @@ pub(crate) fn max_calls_ends_a_worker_after_so_many(env: &Env) {
     let other = once::options().max_calls(2);
     let pids: Vec<u32> = (0..4).map(|_| other.clone().remote().get().expect("a call")).collect();
     assert!(pids[0] == pids[1] && pids[1] != pids[2] && pids[2] == pids[3], "{pids:?}");
+}
+
+pub(crate) fn the_next_worker_is_started_ahead_of_its_call(env: &Env) {
+    let _running = env.start();
+    let mut last = once::remote().get().expect("a call");
+    for _ in 0..10 {
+        // Between two calls there is one process, which has run nothing yet.
+        assert!(eventually(|| matches!(children()[..], [pid] if pid != last)), "{last}: {:?}", children());
+        let ahead = children()[0];
+        last = once::remote().get().expect("a call");
+        assert_eq!(last, ahead);
+    }
 }
 
 fn is_there(pid: u32) -> bool {
