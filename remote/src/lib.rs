@@ -118,9 +118,10 @@ use quote::quote;
 /// | `namespace` | | ✓ | | a text |
 /// | `detached`, `get_if_exists` | | ✓ | | stands alone |
 /// | `env` | ✓ | ✓ | | `env(RUST_LOG = "info")` |
+/// | `working_dir` | ✓ | ✓ | | a text, a path |
 /// | `placement` | ✓ | ✓ | | a text, like `"spread"` |
 ///
-/// `env` and `max_calls` take a process of their own, which `max_calls` implies; there `memory` is a limit,
+/// `env`, `working_dir` and `max_calls` take a process of their own, which `max_calls` implies; there `memory` is a limit,
 /// too. An actor's process is not replaced after `max_calls`, since its state would go with it. Where Mobula is
 /// built without its feature `process`, all this compiles, and fails with `Unsupported` when it is called.
 ///

@@ -42,6 +42,8 @@ macro_rules! __task_options {
                 name(name: &str);
                 /// An environment variable of the worker process.
                 env(key: &str, value: &str);
+                /// The folder in which the worker process runs; one that is relative lies in the program's own.
+                working_dir(path: &str);
                 /// Which node should run it.
                 placement(placement: impl ::core::convert::Into<$crate::__private::Placement>);
             }
@@ -89,6 +91,8 @@ macro_rules! __class_options {
                 get_if_exists();
                 /// An environment variable of the worker process.
                 env(key: &str, value: &str);
+                /// The folder in which the worker process runs; one that is relative lies in the program's own.
+                working_dir(path: &str);
                 /// Which node should host it.
                 placement(placement: impl ::core::convert::Into<$crate::__private::Placement>);
             }

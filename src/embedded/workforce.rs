@@ -53,7 +53,8 @@ pub(super) struct Kind {
 impl Kind {
     /// What options ask for.
     pub(super) fn of(options: &Options) -> Self {
-        Self { env: options.environment(), memory_max: options.memory_max(), ..Self::default() }
+        let (env, dir) = (options.environment(), options.folder());
+        Self { env, dir, memory_max: options.memory_max(), ..Self::default() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The options of calls and actors, as typed and as checked.
 
 use std::any::Any;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,7 @@ pub struct Options {
     detached: bool,
     get_if_exists: bool,
     env: Vec<(Box<str>, Box<str>)>,
+    working_dir: Option<Box<str>>,
     placement: Placement,
     /// Code, which another process has at another place: it is found again by the class.
     #[serde(skip)]
@@ -213,6 +215,13 @@ impl Options {
         self
     }
 
+    /// The folder in which the worker process runs; one that is relative lies in the program's own.
+    #[must_use]
+    pub fn working_dir(mut self, path: &str) -> Self {
+        self.working_dir = Some(path.into());
+        self
+    }
+
     /// Which node should run it.
     #[must_use]
     pub fn placement(mut self, placement: impl Into<Placement>) -> Self {
@@ -268,7 +277,15 @@ impl Options {
         if !self.env.is_empty() && isolation != Isolation::Process {
             return unsupported("env needs a process of its own: threads share one environment");
         }
+        if self.working_dir.is_some() && isolation != Isolation::Process {
+            return unsupported("working_dir needs a process of its own: threads share one folder");
+        }
         Ok(isolation)
+    }
+
+    /// In which folder its process runs.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.working_dir.as_deref().map(PathBuf::from)
     }
 
     /// What is set in the environment of its process.
@@ -405,5 +422,7 @@ mod tests {
         assert_eq!(kind(checked(Options::new().max_calls(1).isolation("thread"))), unsupported);
         assert_eq!(kind(checked(Options::new().env("A", "b"))), unsupported);
         assert!(checked(Options::new().env("A", "b").isolation("process")).is_ok());
+        assert_eq!(kind(checked(Options::new().working_dir("/"))), unsupported);
+        assert!(checked(Options::new().working_dir("/").isolation("process")).is_ok());
     }
 }

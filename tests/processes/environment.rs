@@ -1,6 +1,7 @@
 //! What workers see: variables and devices.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use mobula::prelude::*;
 use mobula::{get, gpu_ids};
@@ -51,6 +52,39 @@ pub(crate) fn variables_of_session_class_and_function(env: &Env) {
     assert_eq!(get(&calls).expect("calls"), [Some("green".to_owned()), Some("white".to_owned())]);
     let pids = ["COLOUR", "SIZE"].map(|name| painted::remote(name).get().expect("a call").1);
     assert_eq!(pids[0], pids[1], "one of the same kind is used again");
+}
+
+#[remote(isolation = "process", working_dir = "/")]
+fn in_the_root() -> PathBuf {
+    std::env::current_dir().expect("it is there")
+}
+
+struct Placed;
+
+#[remote(isolation = "process", working_dir = "src")]
+impl Placed {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+    pub(crate) fn folder(&self) -> PathBuf {
+        std::env::current_dir().expect("it is there")
+    }
+}
+
+pub(crate) fn a_worker_runs_in_its_folder(env: &Env) {
+    let _running = env.start();
+    let own = std::env::current_dir().expect("it is there");
+    assert_eq!(in_the_root::remote().get().expect("a call"), Path::new("/"));
+    let tests = in_the_root::options().working_dir("tests");
+    assert_eq!(tests.remote().get().expect("a call"), own.join("tests"), "the call's goes before");
+    assert_eq!(Placed::remote().folder.remote().get().expect("a call"), own.join("src"));
+    assert_eq!(std::env::current_dir().expect("it is there"), own, "the program's own is as it was");
+    for error in [
+        in_the_root::options().working_dir("/nowhere").remote().get().expect_err("no such folder"),
+        Placed::options().working_dir("/nowhere").remote().folder.remote().get().expect_err("nor here"),
+    ] {
+        assert!(error.to_string().contains("/nowhere"), "{error}");
+    }
 }
 
 /// The devices by the environment and by the grant, and the process.

@@ -80,6 +80,7 @@ tests! {
     }
     environment {
         variables_of_session_class_and_function
+        a_worker_runs_in_its_folder
         devices_are_those_that_were_granted
     }
     shared {

@@ -91,6 +91,7 @@ const KNOWN: &[Known] = &[
     known("detached", CLASSES, Takes::Flag),
     known("get_if_exists", CLASSES, Takes::Flag),
     known("env", STARTED, Takes::Environment),
+    known("working_dir", STARTED, Takes::Text),
     known("placement", STARTED, Takes::Text),
 ];
 
