@@ -201,8 +201,14 @@ impl Worker {
         // One at a time, so that they go in the order of their numbers.
         let _turn = lock(&self.cancelling);
         let number = self.gate.get().map_or(0, |gate| Gate::of(gate.add(Gate::CANCEL)).cancels);
-        // A process that is gone has stopped.
-        let _ = peer.send(&Message::Cancel { call, error, number }, None, When::Now);
+        let send = |error| peer.send(&Message::Cancel { call, error, number }, None, When::Now);
+        // The worker waits for the word. A process that is gone has stopped.
+        if send(error).is_err_and(|error| error.kind() == ErrorKind::Encode) {
+            let _ = send(Some(Error::new(
+                ErrorKind::Cancelled,
+                "the call is over, with an error too large to send",
+            )));
+        }
     }
 
     /// Waits a moment for what the worker has said of calls that began. Not for its own reader, who hears it.
