@@ -91,6 +91,8 @@ pub(super) struct Worker {
     start: Mutex<Start>,
     started: Condvar,
     process: OnceLock<Process>,
+    /// What its lines of output are marked with, if that was said before it was there.
+    output_mark: Mutex<Option<Box<str>>>,
     /// What the worker's actor looks at before each call: a [`Gate`].
     gate: OnceLock<Mark>,
     cancelling: Mutex<()>,
@@ -124,6 +126,7 @@ impl Worker {
             start: Mutex::new(Start::Coming),
             started: Condvar::new(),
             process: OnceLock::new(),
+            output_mark: Mutex::default(),
             gate: OnceLock::new(),
             cancelling: Mutex::default(),
             begun: AtomicU64::new(0),
@@ -174,8 +177,11 @@ impl Worker {
 
     /// What its lines of output are marked with from now on.
     pub(super) fn set_mark(&self, mark: &str) {
-        if let Some(process) = self.process.get() {
-            process.set_mark(mark);
+        let mut wanted = lock(&self.output_mark);
+        match self.process.get() {
+            Some(process) => process.set_mark(mark),
+            // It is on its way, and will be marked when it is there.
+            None => *wanted = Some(mark.into()),
         }
     }
 
@@ -341,7 +347,12 @@ impl Worker {
         let process = host.workforce().spawner()?.spawn(launch)?;
         let stream = process.take_stream().expect("nobody else has taken it");
         let secret = process.secret().to_owned();
+        let wanted = lock(&self.output_mark);
+        if let Some(mark) = &*wanted {
+            process.set_mark(mark);
+        }
         let _ = self.process.set(process);
+        drop(wanted);
         let (sender, mut receiver) = transport::connect(stream)?;
         let peer = Peer::new(sender, true, store::arena().clone(), Box::new(Lending));
         let welcome = Message::Welcome {
