@@ -8,8 +8,8 @@ pub(crate) fn lines_are_marked_with_who_said_them(_: &Env) {
     let mut lines: Vec<_> = said.stdout.lines().collect();
     lines.sort_unstable();
     let expected = [
-        "(Speaker worker=2) born",
-        "(Speaker worker=2) speaking",
+        "(Speaker worker=3) born",
+        "(Speaker worker=3) speaking",
         "(speak worker=1) and again",
         "(speak worker=1) hello world",
         "(speak worker=1) no newline",
