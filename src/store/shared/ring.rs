@@ -275,7 +275,7 @@ impl Outlet {
     /// Says that the reader falls asleep: the bell will ring for what comes. `false` if something is there
     /// already.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.memory.ends(self.ring).asleep.0.store(1, Ordering::Relaxed);
+        self.memory.ends(self.ring).asleep.0.swap(1, Ordering::AcqRel);
         fence(Ordering::SeqCst);
         let sleeps = self.is_empty();
         if !sleeps {
@@ -286,7 +286,8 @@ impl Outlet {
 
     /// The reader is awake again.
     pub(crate) fn wake(&self) {
-        self.memory.ends(self.ring).asleep.0.store(0, Ordering::Relaxed);
+        // Exchanged, as everywhere, so that what the two sides write is in one order for loom, too.
+        self.memory.ends(self.ring).asleep.0.swap(0, Ordering::AcqRel);
     }
 }
 
