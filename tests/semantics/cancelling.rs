@@ -320,8 +320,8 @@ pub(crate) fn a_parent_and_its_child_end_together_at_the_parents_deadline(env: &
 
 pub(crate) fn a_child_can_shorten_its_deadline_and_not_lengthen_it(env: &Env) {
     #[remote]
-    fn parent(journal: Journal) -> String {
-        let shorter = loop_until_told::options().timeout(SHORT).remote(journal, "shorter");
+    fn parent(journal: Journal, allowed: Duration) -> String {
+        let shorter = loop_until_told::options().timeout(allowed).remote(journal, "shorter");
         let first = shorter.get().map_err(|error| error.kind());
         journal.note(format!("{first:?}"));
         let longer = loop_until_told::options().timeout(Duration::from_mins(10)).remote(journal, "longer");
@@ -329,7 +329,10 @@ pub(crate) fn a_child_can_shorten_its_deadline_and_not_lengthen_it(env: &Env) {
     }
     let _running = env.start();
     let journal = Journal::new();
-    let family = parent::options().timeout(Duration::from_millis(500)).remote(journal);
+    // A process takes its time to start.
+    let (allowed, together) =
+        if env.has_processes() { (LATER, LATER * 3) } else { (SHORT, Duration::from_millis(500)) };
+    let family = parent::options().timeout(together).remote(journal, allowed);
     journal.expect("Err(Timeout)");
     assert_fails(family.get(), ErrorKind::Timeout);
     journal.expect("shorter was told");
@@ -350,7 +353,9 @@ pub(crate) fn a_child_that_outlives_its_parent_keeps_its_deadline(env: &Env) {
     }
     let _running = env.start();
     let journal = Journal::new();
-    let parent = leave_behind::options().timeout(Duration::from_millis(400)).remote(journal);
+    // A process takes its time to start.
+    let allowed = if env.has_processes() { LATER * 2 } else { Duration::from_millis(400) };
+    let parent = leave_behind::options().timeout(allowed).remote(journal);
     let (child, between) = parent.get().expect("it returned in time");
     between.get().expect("so did this");
     assert_fails(child.get_timeout(SOON), ErrorKind::Timeout);
@@ -401,13 +406,15 @@ pub(crate) fn an_actor_made_under_a_deadline_outlives_it(env: &Env) {
     }
     let _running = env.start();
     let journal = Journal::new();
-    let made = make::options().timeout(Duration::from_millis(400)).remote(journal);
+    // A process takes its time to start.
+    let allowed = if env.has_processes() { LATER * 2 } else { Duration::from_millis(400) };
+    let made = make::options().timeout(allowed).remote(journal);
     let subject = made.get().expect("in time");
     drop(made);
     // One with as long a deadline, made later.
     let latch = Latch::new();
     let _open = latch.guard();
-    let late = hold::options().timeout(Duration::from_millis(400)).remote(latch, 0);
+    let late = hold::options().timeout(allowed).remote(latch, 0);
     assert_fails(late.get(), ErrorKind::Timeout);
     assert_eq!(subject.note.remote("used").get().expect("it lives"), 2);
 }
@@ -453,11 +460,13 @@ pub(crate) fn a_deadline_on_an_attribute_holds_like_one_on_a_call(env: &Env) {
 
 pub(crate) fn a_call_in_time_is_not_touched_by_its_deadline(env: &Env) {
     let _running = env.start();
-    let quick = add::options().timeout(Duration::from_millis(500)).remote(1, 2);
+    // A process takes its time to start.
+    let allowed = if env.has_processes() { LATER * 2 } else { Duration::from_millis(500) };
+    let quick = add::options().timeout(allowed).remote(1, 2);
     assert_eq!(quick.get().expect("in time"), 3);
     let latch = Latch::new();
     let _open = latch.guard();
-    let late = hold::options().timeout(Duration::from_millis(500)).remote(latch, 0);
+    let late = hold::options().timeout(allowed).remote(latch, 0);
     assert_fails(late.get(), ErrorKind::Timeout);
     assert_eq!(quick.get().expect("it stays"), 3);
     assert!(!is_cancelled(), "the driver is never cancelled");
