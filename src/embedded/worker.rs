@@ -28,7 +28,7 @@ use crate::transport::{self, Load, Naming, Peer, Receiver, When};
 /// How long a worker may take until it says its first word.
 const HELLO_MAX: Duration = Duration::from_secs(20);
 /// How long what a worker has said may take to be heard, by who waits for that.
-const HEARD_MAX: Duration = Duration::from_millis(20);
+const HEARD_MAX: Duration = Duration::from_millis(500);
 
 /// What comes for a call that runs in a worker.
 pub(super) enum News {
