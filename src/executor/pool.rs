@@ -206,7 +206,7 @@ impl Pool {
         // Without a thread to be had, who is active comes to it; if nobody is, nobody ever will.
         if (granted || self.present() < self.width) && !self.hire() && self.active() == 0 {
             let text = format!("all {} threads are in use", self.stage.threads().max());
-            self.fail_queued(&Error::new(ErrorKind::TooManyThreads, text));
+            self.fail_queued(&self.no_thread(text));
         }
     }
 
@@ -240,8 +240,16 @@ impl Pool {
         // Who is active comes to what is queued; if nobody is, nobody ever will.
         if self.active() == 0 {
             let text = "the system gives no more threads; nest less deeply or await less";
-            self.fail_queued(&Error::new(ErrorKind::TooManyThreads, text));
+            self.fail_queued(&self.no_thread(text));
         }
+    }
+
+    /// Why nobody comes to what is queued: a session that has ended gives no threads.
+    fn no_thread(&self, text: impl Into<Box<str>>) -> Error {
+        if self.desk().is_none_or(|desk| desk.is_ending()) {
+            return runtime::ended();
+        }
+        Error::new(ErrorKind::TooManyThreads, text)
     }
 
     /// A member is about to block in a wait; others may use its place.

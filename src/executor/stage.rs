@@ -20,11 +20,20 @@ impl Actor for Foreman {
     type Context = Context<Self>;
 }
 
-/// Start a thread of this name that does `body`; if the system has none to give, do `refused` instead.
+/// Start a thread of this name that does the first; if there is none to be had, the second is done instead,
+/// also where nobody reads this any more: after the end a message is dropped without a word.
 struct Hire {
     name: String,
-    body: Body,
-    refused: Body,
+    body_and_refused: Option<(Body, Body)>,
+}
+
+impl Drop for Hire {
+    fn drop(&mut self) {
+        if let Some((body, refused)) = self.body_and_refused.take() {
+            drop(body);
+            refused();
+        }
+    }
 }
 
 impl Message for Hire {
@@ -34,15 +43,19 @@ impl Message for Hire {
 impl Handler<Hire> for Foreman {
     type Result = ();
 
-    fn handle(&mut self, Hire { name, body, refused }: Hire, _: &mut Context<Self>) {
+    fn handle(&mut self, mut hire: Hire, _: &mut Context<Self>) {
+        let name = std::mem::take(&mut hire.name);
         let builder = || thread::Builder::new().name(name.clone());
         // It panics where the system refuses the thread.
         match attempt::guard(|| SyncArbiter::start_with_thread_builder(1, builder, || Hand)) {
-            Ok(hand) => hand.do_send(Serve(body)),
+            Ok(hand) => {
+                if let Some((body, _)) = hire.body_and_refused.take() {
+                    hand.do_send(Serve(body));
+                }
+            }
+            // Refused when it is dropped.
             Err(error) => {
                 tracing::warn!(target: "mobula", "the system gives no more threads: {}", error.message());
-                drop(body);
-                refused();
             }
         }
     }
@@ -155,7 +168,7 @@ impl Stage {
             body();
             drop(permit);
         });
-        self.foreman.do_send(Hire { name, body, refused: Box::new(refused) });
+        self.foreman.do_send(Hire { name, body_and_refused: Some((body, Box::new(refused))) });
     }
 
     /// One of the shared arbiters, in turn.
@@ -176,5 +189,32 @@ impl Stage {
                 let _ = join.join();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_asked_for_after_the_end_is_refused() {
+        let stage = Stage::start(1, Threads::new(4)).expect("there are threads");
+        let (said, heard) = mpsc::channel();
+        let hire = |stage: &Stage| {
+            let (runs, refused) = (said.clone(), said.clone());
+            let body = move || runs.send("runs").expect("somebody hears it");
+            let refused = move || refused.send("refused").expect("somebody hears it");
+            stage.hire("mobula-test".into(), body, refused).expect("a permit");
+        };
+        let soon = Duration::from_secs(10);
+        hire(&stage);
+        assert_eq!(heard.recv_timeout(soon), Ok("runs"));
+        stage.stop(true);
+        hire(&stage);
+        assert_eq!(heard.recv_timeout(soon), Ok("refused"));
+        assert!(heard.recv_timeout(Duration::from_millis(10)).is_err(), "once");
+        assert_eq!(stage.threads().live(), 0, "its permit came back");
     }
 }

@@ -203,13 +203,26 @@ impl Left {
     /// What is left once what is ending has had its time.
     fn now() -> Self {
         let left = mobula::testing::leftovers();
-        let threads = if mobula::is_initialized() { left.threads } else { runtime_threads() };
+        let threads = if mobula::is_initialized() { left.threads } else { threads_left() };
         Self { actors: left.actors, objects: left.objects, threads }
     }
 
     /// Whether it is no more than what a failed test left before.
     fn is_within(self, before: Self) -> bool {
         self.actors <= before.actors && self.objects <= before.objects && self.threads <= before.threads
+    }
+}
+
+/// Threads of the runtime, once those that are ending have had their time: the system lists a thread for a
+/// moment after all that it does is done.
+fn threads_left() -> usize {
+    let until = Instant::now() + Duration::from_secs(2);
+    loop {
+        let threads = runtime_threads();
+        if threads == 0 || Instant::now() >= until {
+            return threads;
+        }
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
