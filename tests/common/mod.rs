@@ -79,8 +79,7 @@ fn run_in(env: Env, patience: Duration, test: impl FnOnce(&Env)) {
     let before = Left::now();
     test(&env);
     assert!(!mobula::is_initialized(), "the test ends its session");
-    let is_clean = eventually(|| Left::now().is_within(before));
-    assert!(is_clean, "left over after the end: {:?}", Left::now());
+    before.assert_no_more("after the end");
     drop((show, watchdog, alone));
 }
 
@@ -200,29 +199,19 @@ struct Left {
 }
 
 impl Left {
-    /// What is left once what is ending has had its time.
     fn now() -> Self {
         let left = mobula::testing::leftovers();
-        let threads = if mobula::is_initialized() { left.threads } else { threads_left() };
+        // The system lists a thread for a moment after all that it does is done.
+        let threads = if mobula::is_initialized() { left.threads } else { runtime_threads() };
         Self { actors: left.actors, objects: left.objects, threads }
     }
 
-    /// Whether it is no more than what a failed test left before.
-    fn is_within(self, before: Self) -> bool {
-        self.actors <= before.actors && self.objects <= before.objects && self.threads <= before.threads
-    }
-}
-
-/// Threads of the runtime, once those that are ending have had their time: the system lists a thread for a
-/// moment after all that it does is done.
-fn threads_left() -> usize {
-    let until = Instant::now() + Duration::from_secs(2);
-    loop {
-        let threads = runtime_threads();
-        if threads == 0 || Instant::now() >= until {
-            return threads;
-        }
-        thread::sleep(Duration::from_millis(1));
+    /// Gives what is ending its time, which on a busy machine is much; `self` is what a failed test left before.
+    fn assert_no_more(self, when: &str) {
+        let within = |left: Self| {
+            left.actors <= self.actors && left.objects <= self.objects && left.threads <= self.threads
+        };
+        assert!(eventually(|| within(Self::now())), "left over {when}: {:?}", Self::now());
     }
 }
 
@@ -260,9 +249,7 @@ impl Drop for Running {
         if self.session.is_none() || thread::panicking() {
             return;
         }
-        let left = Left::now();
-        self.session.take();
-        assert!(left.is_within(self.before), "left over before the end of the session: {left:?}");
+        self.before.assert_no_more("before the end of the session");
     }
 }
 
