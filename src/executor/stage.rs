@@ -20,20 +20,33 @@ impl Actor for Foreman {
     type Context = Context<Self>;
 }
 
-/// Start a thread of this name that does the first; if there is none to be had, the second is done instead,
-/// also where nobody reads this any more: after the end a message is dropped without a word.
-struct Hire {
-    name: String,
-    body_and_refused: Option<(Body, Body)>,
+/// Something to be done on a thread of its own, or, where there is none to be had, something else instead.
+///
+/// After the end a mailbox drops its messages without a word, on the way to the thread, too; so the second
+/// is done whenever the first is dropped before it began.
+struct Work(Option<(Body, Body)>);
+
+impl Work {
+    fn begin(mut self) {
+        if let Some((body, _)) = self.0.take() {
+            body();
+        }
+    }
 }
 
-impl Drop for Hire {
+impl Drop for Work {
     fn drop(&mut self) {
-        if let Some((body, refused)) = self.body_and_refused.take() {
+        if let Some((body, refused)) = self.0.take() {
             drop(body);
             refused();
         }
     }
+}
+
+/// Start a thread of this name for the work.
+struct Hire {
+    name: String,
+    work: Work,
 }
 
 impl Message for Hire {
@@ -43,17 +56,11 @@ impl Message for Hire {
 impl Handler<Hire> for Foreman {
     type Result = ();
 
-    fn handle(&mut self, mut hire: Hire, _: &mut Context<Self>) {
-        let name = std::mem::take(&mut hire.name);
+    fn handle(&mut self, Hire { name, work }: Hire, _: &mut Context<Self>) {
         let builder = || thread::Builder::new().name(name.clone());
         // It panics where the system refuses the thread.
         match attempt::guard(|| SyncArbiter::start_with_thread_builder(1, builder, || Hand)) {
-            Ok(hand) => {
-                if let Some((body, _)) = hire.body_and_refused.take() {
-                    hand.do_send(Serve(body));
-                }
-            }
-            // Refused when it is dropped.
+            Ok(hand) => hand.do_send(Serve(work)),
             Err(error) => {
                 tracing::warn!(target: "mobula", "the system gives no more threads: {}", error.message());
             }
@@ -68,7 +75,7 @@ impl Actor for Hand {
     type Context = SyncContext<Self>;
 }
 
-struct Serve(Body);
+struct Serve(Work);
 
 impl Message for Serve {
     type Result = ();
@@ -77,8 +84,8 @@ impl Message for Serve {
 impl Handler<Serve> for Hand {
     type Result = ();
 
-    fn handle(&mut self, Serve(body): Serve, _: &mut SyncContext<Self>) {
-        body();
+    fn handle(&mut self, Serve(work): Serve, _: &mut SyncContext<Self>) {
+        work.begin();
     }
 }
 
@@ -168,7 +175,7 @@ impl Stage {
             body();
             drop(permit);
         });
-        self.foreman.do_send(Hire { name, body_and_refused: Some((body, Box::new(refused))) });
+        self.foreman.do_send(Hire { name, work: Work(Some((body, Box::new(refused)))) });
     }
 
     /// One of the shared arbiters, in turn.
@@ -216,5 +223,28 @@ mod tests {
         assert_eq!(heard.recv_timeout(soon), Ok("refused"));
         assert!(heard.recv_timeout(Duration::from_millis(10)).is_err(), "once");
         assert_eq!(stage.threads().live(), 0, "its permit came back");
+    }
+
+    #[test]
+    fn whatever_is_asked_for_as_the_end_comes_runs_or_is_refused() {
+        for _ in 0..200 {
+            let stage = Stage::start(0, Threads::new(64)).expect("there are threads");
+            let (said, heard) = mpsc::channel();
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let (runs, refused) = (said.clone(), said.clone());
+                        let body = move || runs.send("runs").expect("somebody hears it");
+                        let refused = move || refused.send("refused").expect("somebody hears it");
+                        stage.hire("mobula-test".into(), body, refused).expect("a permit");
+                    }
+                });
+                stage.stop(true);
+            });
+            for n in 0..20 {
+                let word = heard.recv_timeout(Duration::from_secs(10));
+                assert!(word.is_ok(), "{n} said a word, and no more do");
+            }
+        }
     }
 }
