@@ -18,6 +18,7 @@ use requests::{Forward, find_object};
 
 use super::{Embedded, lock, shutdown};
 use crate::error::{Error, ErrorKind, Result};
+use crate::executor;
 use crate::id::{ActorId, ObjectId, WorkerId};
 use crate::process::{Ending, Launch, Process};
 use crate::protocol::{Gate, Message, VERSION};
@@ -322,7 +323,9 @@ impl Worker {
         match self.begin(launch) {
             Ok((peer, mut receiver)) => {
                 ready(&self);
-                let why = self.read_all(&peer, &mut receiver);
+                // Whatever happens to its reader, those who wait for the process are told.
+                let read = executor::guard(|| self.read_all(&peer, &mut receiver));
+                let why = read.unwrap_or_else(Some);
                 peer.sender().close();
                 let ending = self.end_process(why.is_some());
                 let error = self.crash(ending, why);

@@ -23,7 +23,7 @@ use super::isolated::Isolated;
 use super::worker::Worker;
 use super::{Embedded, lock, shutdown};
 use crate::error::{Error, ErrorKind, Result};
-use crate::executor::Courier;
+use crate::executor::{self, Courier};
 use crate::id::{ActorId, ObjectId, WorkerId};
 use crate::process::{Launch, Spawner};
 use crate::resource::GPU;
@@ -31,7 +31,7 @@ use crate::runtime::{ActorRef, Mailbox, Runtime};
 use crate::spec::{ClassDefinition, Definition, Options};
 use crate::store::{Counted, Listener, Object, Slot, Waiter};
 use crate::transport::{Load, Names, Peer, Traffic};
-use crate::value::Opaque;
+use crate::value::{Opaque, Unpacker};
 
 /// How long a worker without work stays.
 const IDLE: Duration = Duration::from_secs(10);
@@ -290,7 +290,14 @@ pub(super) fn fill(object: &Arc<dyn Object>, error: Option<Error>, load: &Load) 
     } else if let Some(slot) = object.as_any().downcast_ref::<Slot<Opaque>>() {
         slot.complete(Ok(load.opaque()));
     } else {
-        with_names(load.names(), || object.fill(&mut load.unpacker()));
+        read_into(object, load.names(), &mut load.unpacker());
+    }
+}
+
+/// Completes an object with a value of its own type; reading it runs a user's code.
+fn read_into(object: &Arc<dyn Object>, names: Arc<dyn Names>, value: &mut Unpacker<'_>) {
+    if let Err(error) = with_names(names, || executor::guard(|| object.fill(value))) {
+        object.fail(error);
     }
 }
 
@@ -334,7 +341,7 @@ fn typed_of(opaque: Counted<dyn Object>, typed: &Arc<dyn Object>) {
             match value {
                 Some(value) => {
                     let names = Peer::names_in(&value);
-                    with_names(names, || typed.fill(&mut value.unpacker()));
+                    read_into(&typed, names, &mut value.unpacker());
                 }
                 None => drop(typed.fail(Error::new(ErrorKind::ObjectLost, "the value is gone"))),
             }

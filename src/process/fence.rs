@@ -79,7 +79,10 @@ impl Cgroup {
     fn with(pid: u32, allowed: u64) -> Option<Self> {
         let (own, is_v2) = own_group()?;
         let group = Self { dir: own.join(name(pid)), is_v2 };
-        fs::create_dir(&group.dir).ok()?;
+        // One of that name was left behind by a driver that was killed, and is empty.
+        fs::create_dir(&group.dir)
+            .or_else(|_| fs::remove_dir(&group.dir).and_then(|()| fs::create_dir(&group.dir)))
+            .ok()?;
         // Dropped on the way out, it goes.
         group.limit(pid, allowed).ok().map(|()| group)
     }

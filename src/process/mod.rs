@@ -17,8 +17,6 @@
 //! and lives as long as they may. Every child is reaped, its cgroup removed. What it prints is shown in
 //! whole lines, never holds up another child, and is bounded by [`LINES_A_SECOND`](lines::LINES_A_SECOND).
 
-// The rooms that start workers and speak to them come later.
-
 mod alarm;
 mod child;
 mod entry;

@@ -9,7 +9,7 @@ use crate::resource::{Quantity, ResourceSet};
 use crate::spec::{Options, Retry};
 
 /// The version that both sides must speak: changed with every change of a message.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// What goes with a message beside its head.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -133,14 +133,17 @@ impl Frame {
     }
 }
 
-/// Reads the frame of this thread.
+/// Reads the frame of this thread; on one that is ending, whose locals are gone, nothing runs.
 pub(crate) fn with_frame<R>(f: impl FnOnce(&Frame) -> R) -> R {
-    FRAME.with_borrow(f)
+    let mut f = Some(f);
+    let mut read = |frame: &Frame| (f.take().expect("called once"))(frame);
+    let of_thread = FRAME.try_with(|frame| read(&frame.borrow()));
+    of_thread.unwrap_or_else(|_| read(&Frame::default()))
 }
 
 /// Whether a call runs on this thread.
 pub(crate) fn in_call() -> bool {
-    FRAME.with_borrow(|frame| frame.call.is_some())
+    with_frame(|frame| frame.call.is_some())
 }
 
 /// Puts `frame` in place of this thread's, which it returns.
@@ -154,7 +157,7 @@ const REFUSED_MAX: u32 = 1_000;
 
 /// A call was made while the session ends.
 pub(crate) fn refused() {
-    FRAME.with_borrow(|frame| {
+    with_frame(|frame| {
         let count = frame.refused.get().saturating_add(1);
         frame.refused.set(count);
         if count == REFUSED_MAX

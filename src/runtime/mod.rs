@@ -159,24 +159,39 @@ thread_local! {
 
 /// Calls `f` with the session's runtime; `None` if no session ever started.
 pub(crate) fn with_current<R>(f: impl FnOnce(&Arc<dyn Runtime>) -> R) -> Option<Result<R>> {
-    let epoch = EPOCH.load(Ordering::Acquire);
-    CACHED.with(|cell| {
+    let mut f = Some(f);
+    let mut call = |runtime: &Arc<dyn Runtime>| Some(Ok((f.take().expect("called once"))(runtime)));
+    let cached = CACHED.try_with(|cell| {
+        let epoch = EPOCH.load(Ordering::Acquire);
         if let (cached_at, Some(runtime)) = &*cell.borrow()
             && *cached_at == epoch
         {
-            return Some(Ok(f(runtime)));
+            return call(runtime);
         }
-        let runtime = match &*CURRENT.read().unwrap_or_else(PoisonError::into_inner) {
-            Current::Never => return None,
-            Current::Ended => return Some(Err(ended())),
-            Current::Running(runtime) => runtime.clone(),
+        let runtime = match find()? {
+            Ok(runtime) => runtime,
+            Err(ended) => return Some(Err(ended)),
         };
         // Inside another call on this thread the copy stays as it is.
         if let Ok(mut cached) = cell.try_borrow_mut() {
             *cached = (epoch, Some(runtime.clone()));
         }
-        Some(Ok(f(&runtime)))
+        call(&runtime)
+    });
+    // A thread that is ending has no copy any more.
+    cached.unwrap_or_else(|_| match find()? {
+        Ok(runtime) => call(&runtime),
+        Err(ended) => Some(Err(ended)),
     })
+}
+
+/// The session's runtime; `None` if no session ever started.
+fn find() -> Option<Result<Arc<dyn Runtime>>> {
+    match &*CURRENT.read().unwrap_or_else(PoisonError::into_inner) {
+        Current::Never => None,
+        Current::Ended => Some(Err(ended())),
+        Current::Running(runtime) => Some(Ok(runtime.clone())),
+    }
 }
 
 /// What a call says after the end of its session.
@@ -209,7 +224,7 @@ pub(crate) fn uninstall() {
         EPOCH.fetch_add(1, Ordering::Release);
     }
     drop(current);
-    CACHED.with(|cell| {
+    let _ = CACHED.try_with(|cell| {
         if let Ok(mut cached) = cell.try_borrow_mut() {
             *cached = (0, None);
         }

@@ -36,40 +36,40 @@ thread_locals! {
 
 /// Tells the waiters of one object, in the order in which they came.
 pub(crate) fn notify(waiters: impl IntoIterator<Item = Waiter>, failed: bool) {
-    let notices = waiters.into_iter().map(|waiter| Notice { waiter, failed });
-    let outermost = NOTICES.with(|queue| {
+    let mut notices = Some(waiters.into_iter().map(|waiter| Notice { waiter, failed }));
+    // On a thread that is ending, its locals are gone: the notices are told here and now.
+    let is_outermost = NOTICES.try_with(|queue| {
         let mut queue = queue.borrow_mut();
         if let Some(queue) = &mut *queue {
-            queue.extend(notices);
-            return None;
+            queue.extend(notices.take().into_iter().flatten());
+            return false;
         }
         *queue = Some(Vec::new());
-        Some(notices)
+        true
     });
-    let Some(notices) = outermost else { return };
-    let close = CloseOnUnwind;
-    for Notice { waiter, failed } in notices {
-        waiter.listener.ready(waiter.token, failed);
+    notices.into_iter().flatten().for_each(tell);
+    if is_outermost != Ok(true) {
+        return;
     }
-    loop {
-        let batch = NOTICES.with(|queue| queue.borrow_mut().as_mut().map(std::mem::take));
-        let batch = batch.unwrap_or_default();
-        if batch.is_empty() {
-            break;
-        }
-        for Notice { waiter, failed } in batch {
-            waiter.listener.ready(waiter.token, failed);
-        }
+    while let Ok(Some(batch)) = NOTICES.try_with(next_batch) {
+        batch.into_iter().for_each(tell);
     }
-    drop(close);
 }
 
-/// Closes the queue at the end, also when a listener panics.
-struct CloseOnUnwind;
+/// What was queued meanwhile; closes the queue if that is nothing.
+fn next_batch(queue: &RefCell<Option<Vec<Notice>>>) -> Option<Vec<Notice>> {
+    let mut queue = queue.borrow_mut();
+    if queue.as_ref().is_none_or(Vec::is_empty) {
+        *queue = None;
+    }
+    queue.as_mut().map(std::mem::take)
+}
 
-impl Drop for CloseOnUnwind {
-    fn drop(&mut self) {
-        NOTICES.with(|queue| queue.replace(None));
+/// A listener that panics, as a user's waker may, keeps the notice from nobody else.
+fn tell(Notice { waiter, failed }: Notice) {
+    let told = panic::catch_unwind(AssertUnwindSafe(|| waiter.listener.ready(waiter.token, failed)));
+    if told.is_err() {
+        tracing::warn!(target: "mobula", "a panic in who was told that an object is there");
     }
 }
 
@@ -137,6 +137,24 @@ mod tests {
                 notify([Waiter { listener: next, token }], failed);
             }
         }
+    }
+
+    #[test]
+    fn a_listener_that_panics_keeps_the_notice_from_nobody() {
+        struct Panics;
+        impl Listener for Panics {
+            fn ready(&self, _: usize, _: bool) {
+                panic!("as it means to");
+            }
+        }
+        let seen = Arc::new(Mutex::new(0));
+        let counts = || Arc::new(Chain { next: None, seen: seen.clone() });
+        let first = Chain { next: Some(counts()), seen: seen.clone() };
+        let all: [Arc<dyn Listener>; 3] = [Arc::new(first), Arc::new(Panics), counts()];
+        notify(all.map(|listener| Waiter { listener, token: 0 }), false);
+        assert_eq!(*seen.lock().expect("no panic while held"), 3);
+        notify([Waiter { listener: counts(), token: 0 }], false);
+        assert_eq!(*seen.lock().expect("no panic while held"), 4);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::id::{Extent, SegmentId};
 use crate::ownership::{Claims, Loans};
 use crate::protocol::{self, Cargo, Carried, Message};
 use crate::runtime::ActorRef;
-use crate::store::{Arena, Counted, Mark, MarkView, Object, Witness};
+use crate::store::{self, Arena, Counted, Mark, MarkView, Object, Witness};
 use crate::value::{Encoded, INLINE_MAX, Kept, Opaque, Unpacker};
 
 /// The most bytes of values in a frame: with its head it stays far below the largest.
@@ -143,7 +143,16 @@ impl Load {
 
     /// The bytes as they are, with what they name.
     pub(crate) fn opaque(&self) -> Opaque {
-        Opaque { bytes: self.bytes.clone(), buffers: self.buffers.clone(), kept: self.names.0.clone() }
+        // What came in a frame is copied: it would keep all that was received with it.
+        let kept = |bytes: &Bytes| {
+            let is_inline = bytes.len() < INLINE_MAX && store::arena().locate(bytes).is_none();
+            if is_inline { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
+        };
+        Opaque {
+            bytes: kept(&self.bytes),
+            buffers: self.buffers.iter().map(kept).collect(),
+            kept: self.names.0.clone(),
+        }
     }
 }
 

@@ -139,6 +139,7 @@ impl Sender {
     /// Waits until what is queued now is written, by whomever, or nothing can be any more.
     pub(crate) fn settle(&self) {
         let until = self.0.lock().pushed;
+        let mut nap = Duration::ZERO;
         loop {
             self.flush();
             let state = self.0.lock();
@@ -147,7 +148,9 @@ impl Sender {
                 return;
             }
             drop(state);
-            thread::yield_now();
+            // Mostly it is over at once; a side that reads nothing may take for ever.
+            thread::sleep(nap);
+            nap = (nap * 2).clamp(Duration::from_micros(1), Duration::from_millis(1));
         }
     }
 

@@ -15,10 +15,16 @@ const AHEAD_MAX: u32 = 256;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Counts the items that the reader has not said to have taken.
-#[derive(Default)]
 pub(crate) struct Window {
     state: Mutex<State>,
     changed: Condvar,
+    look: Duration,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { state: Mutex::default(), changed: Condvar::new(), look: LOOK }
+    }
 }
 
 #[derive(Default)]
@@ -52,7 +58,7 @@ impl Window {
         while state.ahead >= AHEAD_MAX && !state.is_closed && may_block().is_ok() && !is_cancelled() {
             let name = || with_frame(|frame| frame.call().map_or("", |call| call.head().definition().name));
             waiting.get_or_insert_with(|| begin_wait(WaitReason::Reader { of: name() }));
-            let waited = self.changed.wait_timeout(state, LOOK);
+            let waited = self.changed.wait_timeout(state, self.look);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         if state.is_closed || is_cancelled() {
@@ -104,11 +110,21 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::runtime::all_waiting;
 
+    /// A full window; who waits for room in it looks for nothing by itself.
     fn full() -> Window {
-        let window = Window::default();
+        let window = Window { look: Duration::from_hours(1), ..Window::default() };
         (0..AHEAD_MAX).for_each(|_| window.enter().expect("there is room"));
         window
+    }
+
+    /// Who is about to wait holds the lock from when it says so until it sleeps.
+    fn until_it_waits() {
+        let waits = || all_waiting().iter().any(|wait| matches!(wait.reason, WaitReason::Reader { .. }));
+        while !waits() {
+            thread::yield_now();
+        }
     }
 
     #[test]
@@ -116,6 +132,7 @@ mod tests {
         let window = full();
         thread::scope(|scope| {
             let producer = scope.spawn(|| window.enter());
+            until_it_waits();
             window.taken(1);
             producer.join().expect("no panic").expect("there is room");
         });
@@ -140,6 +157,7 @@ mod tests {
         let room = window.enter_now().expect("it is full");
         thread::scope(|scope| {
             let producer = scope.spawn(|| window.enter());
+            until_it_waits();
             window.close();
             let error = producer.join().expect("no panic").expect_err("nobody reads");
             assert_eq!(error.kind(), ErrorKind::Cancelled);

@@ -81,8 +81,11 @@ impl Drop for Reading {
 /// Turns a value into bytes; `Encode` if its own `Serialize` fails.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
     let outer = Scope(SCOPE.replace(Some(Vec::new())));
-    let (bytes, buffers) = buffer::writing(|| rmp_serde::to_vec(value));
-    let bytes = bytes.map_err(|error| Error::new(ErrorKind::Encode, error.to_string()))?;
+    let mut bytes = Vec::with_capacity(128);
+    // By the names of their fields: a struct may leave some out, as `skip_serializing_if` says.
+    let mut writer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+    let (written, buffers) = buffer::writing(|| value.serialize(&mut writer));
+    written.map_err(|error| Error::new(ErrorKind::Encode, error.to_string()))?;
     let kept = SCOPE.take().unwrap_or_default();
     drop(outer);
     Ok(Encoded { bytes, buffers, kept })
@@ -147,6 +150,19 @@ mod tests {
         let encoded = encode(&row).expect("encodes");
         assert!(encoded.kept.is_empty());
         assert_eq!(decode::<Row>(&encoded.bytes).expect("decodes"), row);
+    }
+
+    #[test]
+    fn a_field_that_is_left_out_moves_no_other() {
+        #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+        struct Person {
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            name: Option<String>,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            nick: Option<String>,
+        }
+        let person = Person { name: None, nick: Some("x".into()) };
+        assert_eq!(decode::<Person>(&encode(&person).expect("encodes").bytes).expect("decodes"), person);
     }
 
     #[test]

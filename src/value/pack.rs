@@ -1,7 +1,7 @@
 //! Values one after the other as bytes: the arguments of a call, or its result.
 //!
 //! ```text
-//! [form u8 | buffers u16 | length u32 | body]  [form | buffers | length | body] ...   beside: buffers
+//! [form u8 | buffers u32 | length u32 | body]  [form | buffers | length | body] ...   beside: buffers
 //!   VALUE  body is MessagePack              REF  body is the id of an object
 //!   PLAIN  body is the numbers themselves   FAR  the same, in the one buffer
 //! ```
@@ -23,7 +23,7 @@ const VALUE: u8 = 0;
 const REF: u8 = 1;
 const PLAIN: u8 = 2;
 const FAR: u8 = 3;
-const HEAD: usize = 7;
+const HEAD: usize = 9;
 
 /// A value whose type is not known in this process: its bytes as they came, and what they name.
 #[derive(Clone)]
@@ -157,9 +157,10 @@ impl Packer {
     }
 
     fn push(&mut self, form: u8, body: &[u8], buffers: Vec<Bytes>) -> Result<()> {
-        let too_large = |_| Error::new(ErrorKind::Encode, "a value of 4 GiB or more cannot travel as it is");
+        let too_many = |text| move |_| Error::new(ErrorKind::Encode, text);
+        let too_large = too_many("a value of 4 GiB or more cannot travel as it is");
         let length = u32::try_from(body.len()).map_err(too_large)?;
-        let count = u16::try_from(buffers.len()).map_err(too_large)?;
+        let count = u32::try_from(buffers.len()).map_err(too_many("a value has fewer than 2^32 buffers"))?;
         let bytes = &mut self.out.bytes;
         bytes.reserve(HEAD + body.len());
         bytes.push(form);
@@ -205,8 +206,9 @@ impl<'a> Unpacker<'a> {
 
     pub(crate) fn item(&mut self) -> Result<Item<'a>> {
         let (head, rest) = self.bytes.split_at_checked(HEAD).ok_or_else(|| malformed("cut short"))?;
-        let count = usize::from(u16::from_le_bytes([head[1], head[2]]));
-        let length = u32::from_le_bytes([head[3], head[4], head[5], head[6]]) as usize;
+        let number =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
+        let (count, length) = (number(1), number(5));
         let (body, rest) = rest.split_at_checked(length).ok_or_else(|| malformed("cut short"))?;
         let buffers = self.buffers.split_at_checked(count);
         let (buffers, other) = buffers.ok_or_else(|| malformed("a buffer is missing"))?;
@@ -389,7 +391,7 @@ mod tests {
 
     #[test]
     fn forms_and_lengths_that_lie_are_refused() {
-        let head = |form: u8, count: u16, length: u32| {
+        let head = |form: u8, count: u32, length: u32| {
             [&[form][..], &count.to_le_bytes(), &length.to_le_bytes(), &[0; 8]].concat()
         };
         let buffers = [Bytes::from_static(b"12345678"), Bytes::new()];
@@ -397,7 +399,7 @@ mod tests {
             (4, 0, 8),
             (255, 0, 0),
             (VALUE, 3, 8),
-            (VALUE, u16::MAX, 8),
+            (VALUE, u32::MAX, 8),
             (VALUE, 0, 9),
             (VALUE, 0, u32::MAX),
             (REF, 1, 8),

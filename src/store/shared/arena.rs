@@ -220,7 +220,6 @@ impl State {
     }
 }
 
-#[cfg_attr(not(test), allow(dead_code, reason = "for processes"))]
 impl Arena {
     /// An empty arena; it makes and touches nothing before the first write.
     pub(crate) fn new(owner: WorkerId) -> Arc<Self> {
@@ -273,6 +272,7 @@ impl Arena {
     }
 
     /// Has no more memory committed than this; beyond, a write is `StoreFull`.
+    #[cfg(test)]
     pub(crate) fn set_limit(&self, bytes: u64) {
         self.lock().pool.set_limit(bytes);
     }
@@ -635,7 +635,6 @@ pub(crate) fn arena() -> &'static Arc<Arena> {
 }
 
 /// Names the worker whose segments this process writes, before it writes one; `AlreadyInitialized` after.
-#[allow(dead_code, reason = "for processes")]
 pub(crate) fn set_arena_owner(owner: WorkerId) -> Result<()> {
     arena().set_owner(owner)
 }

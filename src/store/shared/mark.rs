@@ -73,7 +73,7 @@ impl MarkView {
     pub(crate) fn open(fd: impl AsFd) -> Result<Self> {
         let fd = fd.as_fd();
         let is_sealed = fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SEALS));
-        if !is_sealed || fstat(fd).is_ok_and(|stat| stat.st_size.cast_unsigned() < PAGE as u64) {
+        if !is_sealed || !fstat(fd).is_ok_and(|stat| stat.st_size.cast_unsigned() >= PAGE as u64) {
             return Err(Error::new(ErrorKind::Decode, "a descriptor that is of no mark"));
         }
         let page = MmapOptions::new().len(PAGE).map_raw_read_only(fd.as_raw_fd()).map_err(failed)?;

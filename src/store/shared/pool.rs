@@ -139,6 +139,7 @@ impl Pool {
         self.next == 0
     }
 
+    #[cfg(test)]
     pub(super) fn set_limit(&mut self, bytes: u64) {
         self.limit = bytes;
     }
