@@ -209,10 +209,12 @@ impl Handler<Wake> for AsyncHost {
 
     fn handle(&mut self, _: Wake, ctx: &mut Context<Self>) {
         self.0.inbox.is_scheduled.store(false, Ordering::Release);
+        self.0.start_waiting();
         self.0.drain(BATCH);
         let is_leaving = self.0.actor.death().is_some() && !self.0.has_ended.get();
-        if !is_leaving && !self.0.inbox.is_empty() {
-            self.0.inbox.is_scheduled.store(true, Ordering::Release);
+        // One on its way is enough: each that is handled may send another.
+        if !is_leaving && !self.0.inbox.is_empty() && !self.0.inbox.is_scheduled.swap(true, Ordering::AcqRel)
+        {
             ctx.notify(Wake);
         }
         if self.0.has_ended.get() {
@@ -256,6 +258,8 @@ struct Host {
     is_exclusive: Cell<bool>,
     /// Calls that were taken from the inbox but may not start yet.
     waiting: RefCell<VecDeque<Arc<dyn Object>>>,
+    /// Whether `start_waiting` runs.
+    is_starting: Cell<bool>,
     /// Grows with each crash, so that what was spawned before knows that it is over.
     era: Cell<u64>,
     has_ended: Cell<bool>,
@@ -288,6 +292,7 @@ impl Host {
             shared: Cell::new(0),
             is_exclusive: Cell::new(false),
             waiting: RefCell::default(),
+            is_starting: Cell::new(false),
             era: Cell::new(0),
             has_ended: Cell::new(false),
         }
@@ -402,15 +407,27 @@ impl Host {
         }
     }
 
-    /// Starts the calls whose turn it is.
+    /// Starts the calls whose turn it is, a batch of them before other actors of the arbiter have theirs.
+    ///
+    /// One that ends at its first poll comes here again and finds that its successor is being started: by
+    /// recursion a long line would exhaust the stack.
     fn start_waiting(self: &Rc<Self>) {
-        loop {
-            let mut waiting = self.waiting.borrow_mut();
-            let Some(object) = waiting.pop_front_if(|object| self.may_start(object)) else { return };
-            drop(waiting);
+        if self.is_starting.replace(true) {
+            return;
+        }
+        for _ in 0..BATCH {
+            let Some(object) = self.next_waiting() else { break };
             self.inbox.settle(1);
             self.start(object);
         }
+        self.is_starting.set(false);
+        if self.waiting.borrow().front().is_some_and(|object| self.may_start(object)) {
+            self.inbox.schedule();
+        }
+    }
+
+    fn next_waiting(&self) -> Option<Arc<dyn Object>> {
+        self.waiting.borrow_mut().pop_front_if(|object| self.may_start(object))
     }
 
     /// Whether the state can be lent to a call beside those that run.
@@ -435,7 +452,16 @@ impl Host {
         let is_exclusive = object.head().is_exclusive();
         self.actor.running().lock().push(object.clone());
         self.occupy(is_exclusive);
-        self.attempt(Active { object, call, retry, attempt: 1, is_exclusive, future: None });
+        self.run(Active { object, call, retry, attempt: 1, is_exclusive, future: None });
+    }
+
+    /// Runs the attempts of a call until it is over or pends.
+    fn run(self: &Rc<Self>, call: Active) {
+        let mut next = Some(call);
+        while let Some(call) = next.take() {
+            let Some((call, outcome)) = self.attempt(call) else { return };
+            next = self.settle(call, outcome);
+        }
     }
 
     fn occupy(&self, is_exclusive: bool) {
@@ -455,11 +481,11 @@ impl Host {
         }
     }
 
-    /// Runs one attempt of a call; what is pending after one poll is spawned.
-    fn attempt(self: &Rc<Self>, mut call: Active) {
+    /// Runs one attempt of a call; what is pending after one poll is spawned, otherwise this is its outcome.
+    fn attempt(self: &Rc<Self>, mut call: Active) -> Option<(Active, Outcome)> {
         let Some(state) = self.state.borrow().clone() else {
             call.object.fail(self.actor.obituary());
-            return;
+            return None;
         };
         let last = call.attempt > call.retry.retries;
         let object = call.object.clone();
@@ -479,8 +505,9 @@ impl Host {
             Outcome::Pending(future) => {
                 call.future = Some(future);
                 self.spawn(call);
+                None
             }
-            outcome => self.finish(call, outcome),
+            outcome => Some((call, outcome)),
         }
     }
 
@@ -498,8 +525,15 @@ impl Host {
         actix_rt::spawn(running);
     }
 
-    /// An attempt has ended: another follows, or the call is over and others may start.
-    fn finish(self: &Rc<Self>, mut call: Active, outcome: Outcome) {
+    /// The attempt of a call that pended has ended.
+    fn finish(self: &Rc<Self>, call: Active, outcome: Outcome) {
+        if let Some(again) = self.settle(call, outcome) {
+            self.run(again);
+        }
+    }
+
+    /// An attempt has ended: the call comes back for another, or it is over and others may start.
+    fn settle(self: &Rc<Self>, mut call: Active, outcome: Outcome) -> Option<Active> {
         let last = call.attempt > call.retry.retries;
         let is_over = last || call.object.head().is_complete();
         let name = call.object.head().definition().name;
@@ -507,7 +541,7 @@ impl Host {
         match outcome {
             Outcome::Failed(_) if call.retry.on_error && !is_over => {
                 call.attempt += 1;
-                return self.attempt(call);
+                return Some(call);
             }
             Outcome::Failed(error) => {
                 let (node, _) = self.desk.place();
@@ -528,14 +562,17 @@ impl Host {
             }
         }
         if let Some(death) = self.actor.death().filter(|_| exits || self.actor.is_dead()) {
-            return self.end(death.clone());
+            self.end(death.clone());
+            return None;
         }
         self.start_waiting();
         self.release();
+        None
     }
 
     /// A call panicked: the overlapping ones end, then the state; then it is built anew or the actor dies.
-    fn crash(self: &Rc<Self>, mut call: Active, error: Error, last: bool) {
+    /// The call comes back if it is to be tried again.
+    fn crash(self: &Rc<Self>, mut call: Active, error: Error, last: bool) -> Option<Active> {
         self.era.set(self.era.get() + 1);
         let text = "a call that overlapped crashed the actor";
         let overlapping = std::mem::take(&mut *self.active.borrow_mut());
@@ -558,18 +595,20 @@ impl Host {
         if let Err(death) = self.rebuild(&error) {
             attempt::put_away(&mut call.call);
             call.object.fail(error);
-            return self.end(death);
+            self.end(death);
+            return None;
         }
         if again {
             call.attempt += 1;
             call.future = None;
             self.occupy(call.is_exclusive);
             self.actor.running().lock().push(call.object.clone());
-            return self.attempt(call);
+            return Some(call);
         }
         attempt::put_away(&mut call.call);
         self.start_waiting();
         self.release();
+        None
     }
 
     /// Builds a new state after a crash; `Err` if the actor ends instead, with the reason.

@@ -164,6 +164,32 @@ pub(crate) fn an_overlapping_call_is_tried_again_like_others(env: &Env) {
     assert_eq!(flaky.succeed_at.remote(3).get().expect("its third attempt"), 3);
 }
 
+pub(crate) fn an_async_call_is_tried_again_however_often(env: &Env) {
+    const TRIES: u32 = 20_000;
+    struct Stubborn;
+    #[remote(max_restarts = 20_000)]
+    impl Stubborn {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+        pub(crate) async fn refuse_before(&self, attempt: u32) -> Result<u32, String> {
+            let now = mobula::context().attempt;
+            if now < attempt { Err(format!("attempt {now} failed")) } else { Ok(now) }
+        }
+        pub(crate) async fn crash_before(&self, attempt: u32) -> u32 {
+            let now = mobula::context().attempt;
+            assert!(now >= attempt, "attempt {now} crashed");
+            now
+        }
+    }
+    let _running = env.start();
+    let stubborn = Stubborn::remote();
+    let refused = stubborn.refuse_before.options().max_task_retries(TRIES).retry_on_error(true);
+    assert_eq!(refused.remote(TRIES).get().expect("its last attempt"), TRIES);
+    let crashed = stubborn.crash_before.options().max_task_retries(TRIES);
+    assert_eq!(crashed.remote(TRIES).get().expect("its last attempt"), TRIES);
+}
+
 pub(crate) fn what_overlapped_a_panic_dies_with_the_instance(env: &Env) {
     struct Shared {
         journal: Journal,

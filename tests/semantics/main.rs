@@ -166,6 +166,7 @@ macro_rules! behaviours_in {
                 an_actor_is_one_caller_over_all_its_methods
                 order_survives_any_mix_of_waits_cancels_and_failures
                 callers_do_not_wait_for_each_other
+                a_long_line_behind_one_call_is_as_good_as_a_short_one
             }
             serial {
                 methods_of_a_sync_class_run_one_at_a_time
@@ -261,6 +262,7 @@ macro_rules! behaviours_in {
                 a_call_says_itself_how_often_it_is_tried
                 async_methods_are_tried_again_like_others
                 an_overlapping_call_is_tried_again_like_others
+                an_async_call_is_tried_again_however_often
                 what_overlapped_a_panic_dies_with_the_instance
                 what_overlapped_a_panic_on_threads_dies_with_the_instance
                 a_constructor_that_panics_is_tried_again_as_a_crash

@@ -206,3 +206,32 @@ pub(crate) fn callers_do_not_wait_for_each_other(env: &Env) {
     latch.open();
     assert_eq!(held.get().expect("then the driver's"), 9);
 }
+
+pub(crate) fn a_long_line_behind_one_call_is_as_good_as_a_short_one(env: &Env) {
+    #[derive(Default)]
+    struct Turnstile {
+        passed: u32,
+    }
+    #[remote]
+    impl Turnstile {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+        pub(crate) async fn hold(&mut self, latch: Latch) {
+            latch.pass().await;
+        }
+        /// There at its first poll.
+        pub(crate) async fn pass(&mut self) -> u32 {
+            self.passed += 1;
+            self.passed
+        }
+    }
+    const LINE: u32 = 20_000;
+    let _running = env.start();
+    let (turnstile, latch) = (Turnstile::remote(), Latch::new());
+    let held = turnstile.hold.remote(latch);
+    let line: Vec<_> = (0..LINE).map(|_| turnstile.pass.remote()).collect();
+    latch.open();
+    held.get().expect("a call");
+    assert_eq!(get(&line).expect("all of them"), (1..=LINE).collect::<Vec<_>>());
+}
