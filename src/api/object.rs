@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::session;
 use crate::error::{Error, ErrorKind, Result};
+use crate::executor;
 use crate::id::ObjectId;
 use crate::runtime::{self, Answer, Pause, Question, Station, Waiting, Wanted, with_frame};
 use crate::spec::Definition;
@@ -182,7 +183,8 @@ where
     fn ready(&self, _: usize, _: bool) {
         let halves = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((pair, a, b)) = halves else { return };
-        match pair.take_or_clone() {
+        // The clone is users' code, and runs on whatever thread completes the pair.
+        match executor::caught(|| pair.take_or_clone()) {
             Ok((left, right)) => {
                 a.complete(Ok(left));
                 b.complete(Ok(right));

@@ -324,6 +324,35 @@ pub(crate) fn split_gives_a_ref_to_each_half(env: &Env) {
     assert_eq!((left.get().expect("there"), right.get().expect("there")), (1, 2));
 }
 
+pub(crate) fn halves_of_a_pair_whose_clone_panics_fail(env: &Env) {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Unique;
+    impl Clone for Unique {
+        fn clone(&self) -> Self {
+            panic!("there is but one");
+        }
+    }
+    #[remote]
+    fn pair(latch: Latch) -> (Unique, i64) {
+        latch.wait();
+        (Unique, 1)
+    }
+    let _running = env.start();
+    let latch = Latch::new();
+    let both = pair::remote(latch);
+    // The other ref makes it clone, on the thread that makes the pair.
+    let (unique, one) = both.clone().split();
+    latch.open();
+    assert_fails(one.get_timeout(SOON), ErrorKind::TaskPanicked);
+    let error = assert_fails(unique.get_timeout(SOON), ErrorKind::TaskPanicked);
+    assert!(error.message().contains("there is but one"), "{error:?}");
+    assert_eq!(add::remote(1, 1).get_timeout(SOON).expect("the pool is as before"), 2);
+    // There already, it is cloned at once, by who splits it.
+    let (unique, one) = both.clone().split();
+    assert_fails(one.get_timeout(SOON), ErrorKind::TaskPanicked);
+    assert_fails(unique.get_timeout(SOON), ErrorKind::TaskPanicked);
+}
+
 pub(crate) fn a_result_of_any_name_and_error_fails_the_ref(env: &Env) {
     #[remote]
     fn ours(x: u8) -> mobula::Result<u8> {

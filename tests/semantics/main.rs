@@ -124,6 +124,7 @@ macro_rules! behaviours_in {
                 a_parameter_that_is_a_ref_is_passed_on_unresolved
                 refs_and_handles_inside_larger_values_are_passed_on_unresolved
                 split_gives_a_ref_to_each_half
+                halves_of_a_pair_whose_clone_panics_fail
                 a_result_of_any_name_and_error_fails_the_ref
                 an_error_of_ours_that_a_function_passes_on_keeps_its_origin
                 a_ref_can_be_sent_shown_and_forgotten
