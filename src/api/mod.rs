@@ -17,6 +17,7 @@
 //!    as it is, and not waited for. Dropping a ref cancels nothing.
 //! 4. **Blocking.** [`get`] and [`wait`] inside a task let others have its CPU; it takes the CPU back
 //!    before it goes on. On a thread that async calls share they are refused with `BlockingInAsync`.
+//!    Calls of one actor that overlap share its CPU, which is away for as long as one of them waits.
 //! 5. **Lifetime.** An actor lives while a handle to it does, anywhere, and until what is queued has
 //!    run. A name keeps nothing alive; `detached` does, until [`kill`] or the end of the session. A cycle
 //!    of handles keeps its actors alive until then, too.

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Wait, WaitReason};
 use crate::resource::{CPU, Quantity, ResourceSet};
 use crate::runtime::{Lease, Waiting};
-use crate::scheduler::{Books, DemandId, Grant, Granted, Holder, Verdict};
+use crate::scheduler::{Back, Books, DemandId, Grant, Granted, Holder, Verdict};
 use crate::store::Object;
 
 /// A wait for resources as long as this is spoken of.
@@ -194,7 +194,7 @@ impl Ledger {
 
     /// Takes back all of a lease.
     pub(super) fn give_back(&self, host: &Embedded, lease: &Lease) {
-        let grant = std::mem::take(&mut *lease.lock());
+        let grant = lease.take();
         if grant == Grant::default() {
             return;
         }
@@ -203,24 +203,42 @@ impl Ledger {
         self.perform(host, inner, granted);
     }
 
-    /// Takes the CPUs of a lease while its call waits.
+    /// Takes the CPUs of a lease while a call of it waits.
     pub(super) fn lend(&self, host: &Embedded, lease: &Lease) {
         let mut grant = lease.lock();
         let mut inner = lock(&self.inner);
-        let granted = inner.books.give_back_cpus(&mut grant);
+        let granted = inner.books.begin_wait(&mut grant);
         drop(grant);
         self.perform(host, inner, granted);
     }
 
-    /// Gives a call the CPUs back that it had before it waited.
+    /// Gives a lease the CPUs back that were taken while a call of it waited, unless another waits still.
+    /// Calls of one lease overlap: one of them asks, and the others wait for that.
     pub(super) fn reclaim(&self, host: &Embedded, lease: &Lease, call: &Arc<dyn Object>) {
-        let cpus = lease.lock().lent;
+        // The lease before the books, as everywhere.
+        let mut grant = lease.lock();
+        let back = lock(&self.inner).books.end_wait(&mut grant);
+        drop(grant);
+        let cpus = match back {
+            Back::GoOn => return,
+            Back::Await => {
+                let _waiting = Waiting::begin(Some(call), WaitReason::CpuAgain);
+                return lease.wait_for_cpus();
+            }
+            Back::Ask(cpus) => cpus,
+        };
         let is_over = call.head().is_complete() && host.ending.load(Ordering::Acquire);
-        if cpus.is_zero() || is_over {
-            let mut grant = lease.lock();
-            let held = grant.resources.get(CPU);
-            return lock(&self.inner).books.resume(&mut grant, held);
-        }
+        let cpus = if is_over { Quantity::ZERO } else { self.ask_again(host, cpus, call) };
+        let (inner, granted) = lease.resume(|grant| {
+            let mut inner = lock(&self.inner);
+            let granted = inner.books.resume(grant, cpus);
+            (inner, granted)
+        });
+        self.perform(host, inner, granted);
+    }
+
+    /// CPUs that a call had before it waited; none if the session ends first.
+    fn ask_again(&self, host: &Embedded, cpus: Quantity, call: &Arc<dyn Object>) -> Quantity {
         let request = ResourceSet::new().with(CPU, cpus);
         let turn = Arc::new(Turn::default());
         let claimant = || Claimant::Thread(turn.clone());
@@ -232,10 +250,7 @@ impl Ledger {
             }
             Err(_) => Err(()),
         };
-        let cpus = grant.map_or(Quantity::ZERO, |grant| grant.resources.get(CPU));
-        // The lease before the books, as everywhere.
-        let mut grant = lease.lock();
-        lock(&self.inner).books.resume(&mut grant, cpus);
+        grant.map_or(Quantity::ZERO, |grant| grant.resources.get(CPU))
     }
 
     /// A claim that nobody needs any more.

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::actor::ActorCore;
 use crate::id::{CallerId, WorkerId};
@@ -29,15 +29,43 @@ pub(crate) enum Station {
 
 /// Resources held by a task or an actor.
 #[derive(Debug, Default)]
-pub(crate) struct Lease(Mutex<Grant>);
+pub(crate) struct Lease {
+    grant: Mutex<Grant>,
+    /// The CPUs that were asked for again have come, or will not.
+    came: Condvar,
+}
 
 impl Lease {
     pub(crate) fn new(grant: Grant) -> Self {
-        Self(Mutex::new(grant))
+        Self { grant: Mutex::new(grant), came: Condvar::new() }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Grant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.grant.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that it holds, which it holds no longer.
+    pub(crate) fn take(&self) -> Grant {
+        let grant = std::mem::take(&mut *self.lock());
+        self.came.notify_all();
+        grant
+    }
+
+    /// The CPUs that were asked for again have come, or will not: `change` says so in the grant.
+    pub(crate) fn resume<R>(&self, change: impl FnOnce(&mut Grant) -> R) -> R {
+        let mut grant = self.lock();
+        let answer = change(&mut grant);
+        drop(grant);
+        self.came.notify_all();
+        answer
+    }
+
+    /// Waits while somebody else asks for the CPUs again.
+    pub(crate) fn wait_for_cpus(&self) {
+        let mut grant = self.lock();
+        while grant.is_asked_for() {
+            grant = self.came.wait(grant).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 

@@ -20,9 +20,24 @@ pub(crate) struct Grant {
     pub(crate) resources: ResourceSet,
     /// GPU ids with the share of each.
     pub(crate) gpus: Vec<(u32, Quantity)>,
-    /// The CPUs that others have while the holder waits.
+    /// The CPUs that others have while the holder waits, and until it has them back.
     pub(crate) lent: Quantity,
+    /// How many waits the holder is in: calls that overlap share a grant, and one async call may await much.
+    waits: u32,
+    /// Whether one of those who have waited asks for `lent`.
+    is_asked_for: bool,
     holder: Holder,
+}
+
+/// What the end of a wait leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Back {
+    /// Go on: nothing was lent, or others of the same grant wait still, and it stays lent for them.
+    GoOn,
+    /// Ask for that many CPUs, then [`Books::resume`].
+    Ask(Quantity),
+    /// Another who has waited asks for them: wait until it has resumed.
+    Await,
 }
 
 /// Who holds a grant, as far as it tells when it comes back.
@@ -52,6 +67,11 @@ impl Grant {
     /// What a worker holds by the word of its parent, whose books have it.
     pub(crate) fn of(resources: ResourceSet, gpus: Vec<(u32, Quantity)>) -> Self {
         Self { resources, gpus, ..Self::default() }
+    }
+
+    /// Whether somebody asks for the CPUs that were lent.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.is_asked_for
     }
 }
 
@@ -158,27 +178,66 @@ impl Books {
         self.pump()
     }
 
-    /// Takes back the CPUs of a grant whose holder waits for something; says who gets them.
-    pub(crate) fn give_back_cpus(&mut self, grant: &mut Grant) -> Vec<Granted> {
+    /// The holder of a grant waits for something, or for something more: takes back the CPUs, until the last
+    /// of its waits is over; says who gets them.
+    pub(crate) fn begin_wait(&mut self, grant: &mut Grant) -> Vec<Granted> {
+        grant.waits += 1;
         if grant.holder == Holder::Running {
             self.running.take(&grant.resources);
             grant.holder = Holder::Waiting;
         }
-        let cpus = grant.resources.get(CPU);
-        if cpus.is_zero() {
-            return self.pump();
-        }
-        grant.lent = cpus;
-        let cpus = ResourceSet::new().with(CPU, cpus);
-        grant.resources.set(CPU, Quantity::ZERO);
-        self.free.give(&cpus);
+        self.lend(grant);
         self.pump()
     }
 
-    /// The holder of a grant goes on after a wait, with `cpus` that it asked for again.
-    pub(crate) fn resume(&mut self, grant: &mut Grant, cpus: Quantity) {
+    fn lend(&mut self, grant: &mut Grant) {
+        let cpus = grant.resources.get(CPU);
+        if cpus.is_zero() {
+            return;
+        }
+        grant.lent = cpus;
+        grant.resources.set(CPU, Quantity::ZERO);
+        self.free.give(&ResourceSet::new().with(CPU, cpus));
+    }
+
+    /// A wait of the holder of a grant is over.
+    ///
+    /// Only the last asks for what was lent: if one before it took the CPUs back, the others would wait for
+    /// ever for what needs them, once it has returned.
+    pub(crate) fn end_wait(&mut self, grant: &mut Grant) -> Back {
+        grant.waits = grant.waits.saturating_sub(1);
+        if grant.waits > 0 {
+            return Back::GoOn;
+        }
+        if grant.is_asked_for {
+            return Back::Await;
+        }
+        if grant.lent.is_zero() {
+            self.run(grant);
+            return Back::GoOn;
+        }
+        grant.is_asked_for = true;
+        Back::Ask(grant.lent)
+    }
+
+    /// The CPUs that were asked for again have come: `cpus`, which is zero if there are none to be had any
+    /// more. Others get them if the grant was given back meanwhile, or its holder waits again.
+    pub(crate) fn resume(&mut self, grant: &mut Grant, cpus: Quantity) -> Vec<Granted> {
+        if !std::mem::take(&mut grant.is_asked_for) {
+            self.free.give(&ResourceSet::new().with(CPU, cpus));
+            return self.pump();
+        }
         grant.lent = Quantity::ZERO;
         grant.resources.set(CPU, cpus);
+        if grant.waits > 0 {
+            self.lend(grant);
+            return self.pump();
+        }
+        self.run(grant);
+        Vec::new()
+    }
+
+    fn run(&mut self, grant: &mut Grant) {
         if grant.holder == Holder::Waiting {
             grant.holder = Holder::Running;
             self.running.give(&grant.resources);
@@ -246,7 +305,7 @@ impl Books {
         for (gpu, share) in &gpus {
             self.gpus[*gpu as usize] = self.gpus[*gpu as usize].minus(*share).unwrap_or_default();
         }
-        Grant { resources, gpus, lent: Quantity::ZERO, holder }
+        Grant { resources, gpus, holder, ..Grant::default() }
     }
 
     /// Whether `request` can be served once all running tasks have returned.
@@ -361,8 +420,9 @@ mod tests {
         let mut a = granted(ask(&mut books, DemandId(1), &cpus(1), false, Holder::Running));
         assert_eq!(ask(&mut books, DemandId(2), &cpus(1), false, Holder::Running), Verdict::Queued);
         assert_eq!(ask(&mut books, DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
-        let b = books.give_back_cpus(&mut a);
+        let b = books.begin_wait(&mut a);
         assert_eq!(ids(&b), [2]);
+        assert_eq!(books.end_wait(&mut a), Back::Ask(Quantity::ONE));
         assert_eq!(ask(&mut books, DemandId(1), &cpus(1), true, Holder::Running), Verdict::Queued);
         assert_eq!(ids(&books.give_back(&b[0].grant)), [1]);
     }
@@ -425,9 +485,113 @@ mod tests {
         let mut parent = granted(ask(&mut books, DemandId(1), &gpus(0.5), false, Holder::Running));
         assert_eq!(ask(&mut books, DemandId(2), &gpus(2.0), false, Holder::Running), Verdict::Queued);
         assert_eq!(ask(&mut books, DemandId(3), &gpus(0.25), false, Holder::Running), Verdict::Queued);
-        assert_eq!(ids(&books.give_back_cpus(&mut parent)), [3]);
-        books.resume(&mut parent, Quantity::ZERO);
+        assert_eq!(ids(&books.begin_wait(&mut parent)), [3]);
+        assert_eq!(books.end_wait(&mut parent), Back::GoOn);
         assert!(books.give_back(&parent).is_empty());
+    }
+
+    /// Asks again for the CPUs of a grant, which are free.
+    fn reclaim(books: &mut Books, grant: &mut Grant) {
+        let Back::Ask(count) = books.end_wait(grant) else { panic!("nothing to ask for: {grant:?}") };
+        let request = ResourceSet::new().with(CPU, count);
+        let part = granted(ask(books, DemandId(99), &request, true, Holder::Keeping));
+        assert!(books.resume(grant, part.resources.get(CPU)).is_empty());
+    }
+
+    #[test]
+    fn of_several_waits_the_first_lends_and_the_last_takes_back() {
+        let mut books = Books::new(cpus(1));
+        let mut a = granted(ask(&mut books, DemandId(1), &cpus(1), false, Holder::Keeping));
+        assert!(books.begin_wait(&mut a).is_empty());
+        assert!(books.begin_wait(&mut a).is_empty());
+        assert_eq!(books.free(), books.total());
+        assert_eq!(books.end_wait(&mut a), Back::GoOn, "another waits, perhaps for what needs the CPU");
+        assert_eq!(books.free(), books.total());
+        reclaim(&mut books, &mut a);
+        books.check_invariants(&[&a]);
+        assert!(books.free().get(CPU).is_zero());
+        assert!(books.give_back(&a).is_empty());
+        assert_eq!(books.free(), books.total());
+    }
+
+    #[test]
+    fn cpus_are_asked_for_again_by_one() {
+        let mut books = Books::new(cpus(2));
+        let mut a = granted(ask(&mut books, DemandId(1), &cpus(1), false, Holder::Keeping));
+        books.begin_wait(&mut a);
+        assert_eq!(books.end_wait(&mut a), Back::Ask(Quantity::ONE));
+        // While it asks, another call begins a wait and ends it.
+        books.begin_wait(&mut a);
+        assert_eq!(books.end_wait(&mut a), Back::Await);
+        let part = granted(ask(&mut books, DemandId(2), &cpus(1), true, Holder::Keeping));
+        assert!(books.resume(&mut a, part.resources.get(CPU)).is_empty());
+        books.check_invariants(&[&a]);
+        assert_eq!(a.resources.get(CPU), Quantity::ONE);
+    }
+
+    #[test]
+    fn who_waits_when_the_cpus_come_has_them_lent_at_once() {
+        let mut books = Books::new(cpus(1));
+        let mut a = granted(ask(&mut books, DemandId(1), &cpus(1), false, Holder::Running));
+        books.begin_wait(&mut a);
+        assert_eq!(books.end_wait(&mut a), Back::Ask(Quantity::ONE));
+        let part = granted(ask(&mut books, DemandId(2), &cpus(1), true, Holder::Keeping));
+        assert!(books.begin_wait(&mut a).is_empty());
+        assert_eq!(ask(&mut books, DemandId(3), &cpus(1), false, Holder::Running), Verdict::Queued);
+        assert_eq!(ids(&books.resume(&mut a, part.resources.get(CPU))), [3]);
+        assert_eq!(a.lent, Quantity::ONE);
+    }
+
+    #[test]
+    fn cpus_that_come_after_their_holder_has_gone_are_free() {
+        let mut books = Books::new(cpus(1));
+        let mut a = granted(ask(&mut books, DemandId(1), &cpus(1), false, Holder::Keeping));
+        books.begin_wait(&mut a);
+        assert_eq!(books.end_wait(&mut a), Back::Ask(Quantity::ONE));
+        let part = granted(ask(&mut books, DemandId(2), &cpus(1), true, Holder::Keeping));
+        assert!(books.give_back(&std::mem::take(&mut a)).is_empty());
+        assert!(books.resume(&mut a, part.resources.get(CPU)).is_empty());
+        assert_eq!(a, Grant::default());
+        assert_eq!(books.free(), books.total());
+        assert_eq!(books.end_wait(&mut a), Back::GoOn, "a wait that ends after its holder has gone");
+    }
+
+    #[test]
+    fn any_mix_of_waits_balances() {
+        let mut dice = 11_u64;
+        let mut draw = |below: usize| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (dice >> 33) as usize % below
+        };
+        let mut books = Books::new(cpus(3));
+        let start = |books: &mut Books, n| granted(ask(books, DemandId(n), &cpus(1), false, Holder::Keeping));
+        let mut held: Vec<Grant> = (0..3).map(|n| start(&mut books, n)).collect();
+        // Parts that were asked for and have not arrived, by grant.
+        let mut asked: Vec<Option<Grant>> = vec![None, None, None];
+        for n in 3..5_000 {
+            let at = draw(3);
+            let grant = &mut held[at];
+            match (draw(3), asked[at].take()) {
+                (0, part) if grant.waits < 4 => {
+                    asked[at] = part;
+                    books.begin_wait(grant);
+                }
+                (_, Some(part)) => drop(books.resume(grant, part.resources.get(CPU))),
+                (_, None) if grant.waits > 0 => {
+                    if let Back::Ask(count) = books.end_wait(grant) {
+                        let request = ResourceSet::new().with(CPU, count);
+                        asked[at] =
+                            Some(granted(ask(&mut books, DemandId(n), &request, true, Holder::Keeping)));
+                    }
+                }
+                (_, None) => {}
+            }
+            books.check_invariants(&held.iter().chain(asked.iter().flatten()).collect::<Vec<_>>());
+            for (grant, asked) in held.iter().zip(&asked) {
+                let is_away = grant.waits > 0 || asked.is_some();
+                assert_eq!(grant.resources.get(CPU).is_zero(), is_away, "{grant:?}");
+            }
+        }
     }
 
     #[test]

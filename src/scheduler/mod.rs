@@ -13,6 +13,6 @@ mod books;
 mod lines;
 mod waits;
 
-pub(crate) use books::{Books, DemandId, Grant, Granted, Holder, Verdict};
+pub(crate) use books::{Back, Books, DemandId, Grant, Granted, Holder, Verdict};
 pub(crate) use lines::Lines;
 pub(crate) use waits::{Call, Held, Waits};

@@ -1,11 +1,13 @@
 //! Rule 4: blocking waits give the CPU away, never starve the pool, and are refused where threads are shared.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use mobula::prelude::*;
-use mobula::{get, get_timeout, put, wait};
+use mobula::{WaitReason, get, get_timeout, put, wait};
 
-use crate::common::{Env, Gauge, Journal, Latch, assert_fails};
+use crate::common::{Env, Gauge, Journal, Latch, SOON, assert_fails, eventually};
 use crate::fixtures::{Counter, add, hold, hold_inside, note};
 
 /// Waits for a task that waits for a task, and so on.
@@ -145,6 +147,123 @@ pub(crate) fn an_actor_with_a_cpu_gives_it_away_while_it_waits(env: &Env) {
     assert_eq!(boss.delegate.remote(1).get().expect("the task had a CPU"), 2);
 }
 
+/// Its calls wait side by side.
+struct Pair;
+
+#[remote(num_cpus = 1, max_concurrency = 2)]
+impl Pair {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+    pub(crate) fn wait(&self, journal: Journal, on: Vec<ObjectRef<i64>>) -> mobula::Result<i64> {
+        journal.note("waits");
+        on[0].get()
+    }
+}
+
+pub(crate) fn calls_of_one_actor_that_wait_at_once_take_its_cpu_back_once(env: &Env) {
+    let _running = env.start_with(env.config().num_cpus(2.0));
+    let pair = Pair::remote();
+    pair.ready().get().expect("it is built");
+    for _ in 0..3 {
+        let (journal, gauge, latch, later) = (Journal::new(), Gauge::new(), Latch::new(), Latch::new());
+        let _open = [latch.guard(), later.guard()];
+        // Both wait for one object; what has both CPUs meanwhile ends when both want them back.
+        let first = hold::options().num_cpus(0.0).remote(latch, 1);
+        let wait = || pair.wait.remote(journal, vec![first.clone()]);
+        let waiting = [wait(), wait()];
+        journal.expect_count(2);
+        let busy: Vec<_> = (0..2).map(|_| hold_inside::remote(gauge, later)).collect();
+        gauge.expect(2);
+        latch.open();
+        assert!(eventually(wants_cpu_again), "{:?}", mobula::testing::waits());
+        later.open();
+        assert_eq!(get_timeout(&waiting, SOON).expect("both"), [1; 2]);
+        get(&busy).expect("both");
+        let free = || mobula::available_resources().expect("a session runs").get("CPU").copied();
+        assert!(eventually(|| free() == Some(1.0)), "the actor has one of two CPUs: {:?}", free());
+    }
+    drop(pair);
+    let sum = add::options().num_cpus(2.0).remote(1, 1);
+    assert_eq!(sum.get_timeout(SOON).expect("both CPUs are there"), 2);
+}
+
+fn wants_cpu_again() -> bool {
+    mobula::testing::waits().iter().any(|wait| wait.reason == WaitReason::CpuAgain)
+}
+
+/// Somebody who keeps the only CPU busy, which was given away.
+struct Busy(Latch);
+
+impl Busy {
+    fn start() -> Self {
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        drop(hold_inside::remote(gauge, latch));
+        gauge.expect(1);
+        Self(latch)
+    }
+
+    /// Ends, once somebody else has gone on or wants the CPU back.
+    fn end_when(self, has_gone_on: impl Fn() -> bool) {
+        assert!(eventually(|| has_gone_on() || wants_cpu_again()), "{:?}", mobula::testing::waits());
+        self.0.open();
+    }
+}
+
+pub(crate) fn an_actors_cpu_is_away_while_one_of_its_calls_waits(env: &Env) {
+    let _running = env.start_with(env.config().num_cpus(1.0));
+    let pair = Pair::remote();
+    let (journal, latch) = (Journal::new(), Latch::new());
+    let soon = hold::options().num_cpus(0.0).remote(latch, 1);
+    let first = pair.wait.remote(journal, vec![soon]);
+    let busy = Busy::start();
+    // Behind what is busy, and before its end the first call goes on.
+    let later = add::remote(1, 1);
+    let second = pair.wait.remote(journal, vec![later]);
+    journal.expect_count(2);
+    latch.open();
+    busy.end_when(|| first.get_timeout(Duration::ZERO).is_ok());
+    assert_eq!(first.get_timeout(SOON).expect("what it waits for is there"), 1);
+    assert_eq!(second.get_timeout(SOON).expect("what it waits for had the CPU"), 2);
+    drop(pair);
+    assert_eq!(add::remote(1, 1).get_timeout(SOON).expect("the CPU is there"), 2);
+}
+
+pub(crate) fn a_task_that_awaits_two_takes_its_cpu_back_for_the_last(env: &Env) {
+    #[remote]
+    async fn await_both(journal: Journal, on: [ObjectRef<i64>; 2]) -> mobula::Result<i64> {
+        let mut both = on.map(|on| (Box::pin(on.into_future()), None));
+        journal.note("awaits");
+        poll_fn(|cx| {
+            for (future, end) in &mut both {
+                if end.is_none()
+                    && let Poll::Ready(value) = future.as_mut().poll(cx)
+                {
+                    journal.note("has one");
+                    *end = Some(value);
+                }
+            }
+            if both.iter().all(|(_, end)| end.is_some()) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        both.into_iter().filter_map(|(_, end)| end).sum()
+    }
+    let _running = env.start_with(env.config().num_cpus(1.0));
+    let (journal, first, second) = (Journal::new(), Latch::new(), Latch::new());
+    let _open = [first.guard(), second.guard()];
+    let [soon, then] = [first, second].map(|latch| hold::options().num_cpus(0.0).remote(latch, 1));
+    let later = add::remote(&then, 1);
+    let both = await_both::remote(journal, [soon, later]);
+    journal.expect("awaits");
+    let busy = Busy::start();
+    // One of the two wants the CPU from now on, and the other is there.
+    second.open();
+    then.get().expect("it takes no CPU");
+    first.open();
+    busy.end_when(|| journal.has("has one"));
+    assert_eq!(both.get_timeout(SOON).expect("each had a CPU"), 3);
+}
+
 pub(crate) fn at_the_cap_an_awaited_task_runs_on_its_waiters_thread(env: &Env) {
     let _running = env.start_with(env.config().num_cpus(2.0).max_threads(8));
     assert_eq!(nested::remote(50).get().expect("inside each other"), 50);
@@ -152,6 +271,20 @@ pub(crate) fn at_the_cap_an_awaited_task_runs_on_its_waiters_thread(env: &Env) {
 }
 
 pub(crate) fn beyond_the_cap_a_wait_that_nobody_could_end_is_refused(env: &Env) {
+    /// On a thread that many share.
+    struct Gate {
+        latch: Latch,
+    }
+    #[remote]
+    impl Gate {
+        pub(crate) fn new(latch: Latch) -> Self {
+            Self { latch }
+        }
+        pub(crate) async fn pass(&self) -> i64 {
+            self.latch.pass().await;
+            1
+        }
+    }
     #[remote]
     fn wait_for_value(counter: ActorHandle<Counter>, number: ObjectRef<i64>) -> mobula::Result<i64> {
         // A call that waits for an argument: not something that a waiter could run itself.
@@ -159,20 +292,19 @@ pub(crate) fn beyond_the_cap_a_wait_that_nobody_could_end_is_refused(env: &Env) 
     }
     let _running = env.start_with(env.config().num_cpus(2.0).max_threads(50));
     let (counter, latch) = (Counter::remote(0), Latch::new());
-    // Holds both CPUs, so that all the others are queued when it ends.
-    let first = hold::options().num_cpus(2.0).remote(latch, 1);
-    let waiting: Vec<_> =
-        (0..100).map(|_| wait_for_value::remote(&counter, put(first.clone()).expect("put"))).collect();
-    // Behind all of them, and not there before they have a thread to spare.
-    let late = add::remote(1, 1);
+    let _open = latch.guard();
+    // Not there before the first of them is refused, and made on a thread that is none of the fifty.
+    let gate = Gate::remote(latch);
+    let late = gate.pass.remote();
     let on_late: Vec<_> =
         (0..100).map(|_| wait_for_value::remote(&counter, put(late.clone()).expect("put"))).collect();
+    let first = as_completed(&on_late).next().expect("one of a hundred");
+    assert_fails(first.get(), ErrorKind::TooManyThreads);
     latch.open();
-    get(&waiting).expect("what they wait for is there");
-    for call in on_late {
-        if let Err(error) = call.get() {
-            assert_eq!(error.kind(), ErrorKind::TooManyThreads, "{error:?}");
-        }
+    let ends: Vec<_> = on_late.iter().map(ObjectRef::get).collect();
+    assert!(ends.iter().any(Result::is_ok), "those that waited have gone on");
+    for error in ends.iter().filter_map(|end| end.as_ref().err()) {
+        assert_eq!(error.kind(), ErrorKind::TooManyThreads, "{error:?}");
     }
     assert!(mobula::testing::threads_peak() <= 50, "{}", mobula::testing::threads_peak());
     assert_eq!(add::remote(2, 2).get().expect("the pool is as before"), 4);

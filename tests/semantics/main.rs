@@ -198,6 +198,9 @@ macro_rules! behaviours_in {
                 every_wait_gives_the_cpu_away
                 a_task_takes_its_cpu_back_before_it_goes_on
                 an_actor_with_a_cpu_gives_it_away_while_it_waits
+                calls_of_one_actor_that_wait_at_once_take_its_cpu_back_once
+                an_actors_cpu_is_away_while_one_of_its_calls_waits
+                a_task_that_awaits_two_takes_its_cpu_back_for_the_last
                 an_async_class_may_not_block_anywhere
                 a_class_on_shared_threads_may_not_block
                 streams_are_not_read_by_blocking_in_an_async_class
