@@ -19,11 +19,12 @@ use std::time::Duration;
 
 use crossbeam::queue::SegQueue;
 use crossbeam::sync::{Parker, Unparker};
+use tokio::runtime::Handle;
 
 use super::attempt::{self, Outcome};
 use super::{Courier, Desk, Stage};
 use crate::error::{Error, ErrorKind};
-use crate::resource::ResourceSet;
+use crate::resource::{CPU, Quantity, ResourceSet};
 use crate::runtime::{self, Base, Frame, Lease, Running, Station};
 use crate::spec::Retry;
 use crate::store::{Listener, LocalFuture, Object, Progress, Seat, Started, Waiter, start};
@@ -96,8 +97,9 @@ impl Pool {
         self.desk.get().expect("attached before the first push").upgrade()
     }
 
-    /// Queues a task of one CPU.
+    /// Queues a task of one CPU, whose arguments are there.
     pub(crate) fn push(self: &Arc<Self>, object: Arc<dyn Object>) {
+        object.head().set_plain();
         self.fast.push(object);
         self.wake(false);
     }
@@ -283,31 +285,75 @@ impl Pool {
         }
     }
 
-    /// Runs the next task of the fast queue on this thread, inside a wait for something else.
-    pub(crate) fn run_next_inline(&self) -> bool {
-        // What is taken must be run, so it is seen first whether it can be.
-        if INLINE_DEPTH.get() >= INLINE_MAX {
-            return false;
+    /// Runs a task of the fast queue on this thread, inside a wait for something else: the first that may
+    /// run there. `false` if there is none.
+    pub(crate) fn run_next_inline(self: &Arc<Self>) -> bool {
+        let mut passed_over = Vec::new();
+        let mut has_run = false;
+        while !has_run && let Some(object) = self.fast.pop() {
+            has_run = self.run_inline(&object);
+            // What has started, or is over, only leaves the queue.
+            if !has_run && !object.head().has_started() {
+                passed_over.push(object);
+            }
         }
-        self.fast.pop().is_some_and(|object| self.run_inline(&object) || object.head().is_complete())
+        // Behind the others, and said again: who looked meanwhile saw a queue without them.
+        for object in passed_over {
+            self.push(object);
+        }
+        has_run
     }
 
-    /// Runs a task that waits in the queue of fast ones on this thread, inside the wait for it.
-    /// `false` if it cannot be: it has started, or too many run inside each other here already.
+    /// Runs a task on this thread, inside the wait for it, on the CPU that the waiter has.
+    ///
+    /// `false` if it may not run there: it has started or is not in the fast queue (its arguments are not
+    /// there, or it needs another place or other resources than one CPU), the waiter has no whole CPU, a
+    /// future is polled on this thread and it is another, or too many run inside each other here already.
     pub(crate) fn run_inline(&self, object: &Arc<dyn Object>) -> bool {
-        let depth = INLINE_DEPTH.get();
-        if depth >= INLINE_MAX || object.head().actor().is_some() {
+        let head = object.head();
+        let is_in_its_way = head.definition().is_async && Handle::try_current().is_ok();
+        if !head.is_plain() || is_in_its_way || !has_cpu() {
             return false;
         }
+        let Some(inside) = Inline::enter() else { return false };
         let Some(desk) = self.desk() else { return false };
         let Some(call) = start(object.clone()) else { return false };
+        run(&*desk, call, None, || {});
+        drop(inside);
+        true
+    }
+}
+
+/// Whether who waits on this thread has a CPU that another task can run on meanwhile.
+fn has_cpu() -> bool {
+    runtime::with_frame(|frame| {
+        let lease = frame.base().lease.as_ref();
+        lease.is_some_and(|lease| lease.lock().resources.get(CPU) >= Quantity::ONE)
+    })
+}
+
+/// A task runs inside of another's wait; what is dropped with this is the other's frame again.
+struct Inline {
+    outer: Option<Frame>,
+}
+
+impl Inline {
+    /// `None` if too many run inside each other here already.
+    fn enter() -> Option<Self> {
+        let depth = INLINE_DEPTH.get();
+        if depth >= INLINE_MAX {
+            return None;
+        }
         INLINE_DEPTH.set(depth + 1);
         let base = runtime::with_frame(|frame| frame.base().clone());
-        let outer = runtime::swap(Frame::new(base));
-        run(&*desk, call, None, || {});
-        runtime::swap(outer);
-        INLINE_DEPTH.set(depth);
-        true
+        Some(Self { outer: Some(runtime::swap(Frame::new(base))) })
+    }
+}
+
+impl Drop for Inline {
+    fn drop(&mut self) {
+        runtime::swap(self.outer.take().unwrap_or_default());
+        INLINE_DEPTH.set(INLINE_DEPTH.get() - 1);
     }
 }
 
@@ -494,7 +540,7 @@ fn run(desk: &dyn Desk, mut call: Started, courier: Option<&dyn Courier>, return
         let outcome = match courier {
             Some(courier) => courier.attempt(&mut call, number),
             None => match attempt::once(&mut call, Seat::Free, last) {
-                Outcome::Pending(future) => block_on(call.object(), future),
+                Outcome::Pending(future) => block_on_guarded(call.object(), future),
                 outcome => outcome,
             },
         };
@@ -521,7 +567,7 @@ fn run(desk: &dyn Desk, mut call: Started, courier: Option<&dyn Courier>, return
 pub(crate) fn run_alone(mut call: Started) {
     runtime::enter(call.object().clone(), 1);
     let outcome = match attempt::once(&mut call, Seat::Free, true) {
-        Outcome::Pending(future) => block_on(call.object(), future),
+        Outcome::Pending(future) => block_on_guarded(call.object(), future),
         outcome => outcome,
     };
     runtime::leave();
@@ -541,6 +587,11 @@ impl Listener for WakeUp {
     fn ready(&self, _: usize, _: bool) {
         self.0.wake_by_ref();
     }
+}
+
+/// As [`block_on`]; what tokio itself panics of fails the task, too.
+fn block_on_guarded(object: &Arc<dyn Object>, future: LocalFuture<'static, Progress>) -> Outcome {
+    attempt::guard(|| block_on(object, future)).unwrap_or_else(Outcome::Panicked)
 }
 
 /// Runs an async task on this thread, with tokio's timers and sockets; dropped when cancelled.

@@ -174,6 +174,8 @@ const EXCLUSIVE: u8 = 8;
 const AWAY: u8 = 16;
 /// Flag: the call has gone to another process, where it waits for those before it.
 const AHEAD: u8 = 32;
+/// Flag: the call waits for nothing but a thread and one CPU.
+const PLAIN: u8 = 64;
 
 /// The part of a slot that does not depend on its type.
 pub(crate) struct Head {
@@ -350,6 +352,16 @@ impl Head {
         } else {
             self.flags.fetch_and(!AHEAD, Ordering::Relaxed);
         }
+    }
+
+    /// Says that the call waits for nothing but a thread and one CPU.
+    pub(crate) fn set_plain(&self) {
+        self.flags.fetch_or(PLAIN, Ordering::Relaxed);
+    }
+
+    /// Whether any thread that has a CPU may run it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & PLAIN != 0
     }
 
     /// Says where the call is to run, if not on a thread here.

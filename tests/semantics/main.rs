@@ -24,6 +24,7 @@ mod arrays;
 mod blocking;
 mod calls;
 mod cancelling;
+mod cap;
 mod deadlocks;
 mod dependencies;
 mod failure;
@@ -470,6 +471,14 @@ suite! { in_one_process, run:
         on_one_thread_no_task_is_lost_however_many_wait
         at_the_cap_an_awaited_task_runs_on_its_waiters_thread
         beyond_the_cap_a_wait_that_nobody_could_end_is_refused
+    }
+    cap {
+        what_waits_for_its_arguments_does_not_run_before_they_are_there
+        a_task_of_a_process_does_not_run_in_its_waiters
+        a_task_with_a_gpu_does_not_run_without
+        a_task_of_several_cpus_does_not_run_on_one
+        an_async_task_runs_in_the_wait_of_a_sync_one_only
+        what_may_not_run_in_a_wait_lets_others_pass_and_is_not_lost
     }
     reasons {
         every_reason_to_wait_is_entered_and_left
