@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -41,6 +42,18 @@ fn processes(is_wanted: impl Fn(&[&str]) -> bool) -> Vec<u32> {
     pids.filter(is_wanted).collect()
 }
 
+/// The pieces of our shared memory that a process has open or mapped, by inode: they have no name in any
+/// folder, and are there for as long as a process has them.
+fn shared_memory_of(pid: u32) -> BTreeSet<u64> {
+    let is_ours = |text: &str| text.contains("/memfd:mobula-");
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let mapped = maps.lines().filter(|line| is_ours(line));
+    let mapped = mapped.filter_map(|line| line.split_whitespace().nth(4)?.parse().ok());
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let open = open.filter(|fd| fs::read_link(fd.path()).is_ok_and(|to| is_ours(&to.to_string_lossy())));
+    mapped.chain(open.filter_map(|fd| Some(fs::metadata(fd.path()).ok()?.ino()))).collect()
+}
+
 /// What is in a folder.
 fn names_in(folder: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -51,8 +64,6 @@ pub(crate) fn no_process_outlives_a_killed_driver(_: &Env) {
     let folder = folder();
     let temp = folder.path().join("temp");
     fs::create_dir(&temp).expect("a folder of our own");
-    let shm = Path::new("/dev/shm");
-    let before = names_in(shm);
 
     let mut command = program("program_workers", &folder.path().join("log"), &["sleepers"]);
     command.process_group(0).env("TMPDIR", &temp).stdout(Stdio::piped());
@@ -61,6 +72,8 @@ pub(crate) fn no_process_outlives_a_killed_driver(_: &Env) {
     let asleep = lines.map_while(Result::ok).filter(|line| line.contains("asleep over 1000000 numbers"));
     assert_eq!(asleep.take(8).count(), 8, "all eight run");
     assert!(group(driver.id()).len() >= 9, "{:?}", group(driver.id()));
+    let memory: BTreeSet<_> = group(driver.id()).into_iter().flat_map(shared_memory_of).collect();
+    assert!(!memory.is_empty(), "a million numbers are shared");
 
     let killed = Instant::now();
     driver.kill().expect("it runs");
@@ -72,8 +85,8 @@ pub(crate) fn no_process_outlives_a_killed_driver(_: &Env) {
     }
     assert!(left.is_empty(), "{left:?} live {:?} after their driver", killed.elapsed());
     assert_eq!(names_in(&temp), BTreeSet::new(), "nothing is left in the folder for what is temporary");
-    let after: Vec<_> = names_in(shm).difference(&before).cloned().collect();
-    assert!(after.iter().all(|name| !name.contains("mobula")), "left in shared memory: {after:?}");
+    let keepers = processes(|_| true).into_iter().filter(|pid| !shared_memory_of(*pid).is_disjoint(&memory));
+    assert_eq!(keepers.collect::<Vec<_>>(), [], "processes that have its memory still");
 }
 
 #[remote(isolation = "process")]
