@@ -26,6 +26,7 @@ use super::{Courier, Desk, Stage};
 use crate::error::{Error, ErrorKind};
 use crate::resource::{CPU, Quantity, ResourceSet};
 use crate::runtime::{self, Base, Frame, Lease, Running, Station};
+use crate::scheduler::Grant;
 use crate::spec::Retry;
 use crate::store::{Listener, LocalFuture, Object, Progress, Seat, Started, Waiter, start};
 
@@ -345,8 +346,10 @@ impl Inline {
             return None;
         }
         INLINE_DEPTH.set(depth + 1);
-        let base = runtime::with_frame(|frame| frame.base().clone());
-        Some(Self { outer: Some(runtime::swap(Frame::new(base))) })
+        // One of the waiter's CPUs, which stays the waiter's in the books; none of its GPUs.
+        let lease = Lease::new(Grant::of(ResourceSet::one_cpu(), Vec::new()));
+        let base = runtime::with_frame(|frame| frame.base().with_lease(lease));
+        Some(Self { outer: Some(runtime::swap(Frame::new(Rc::new(base)))) })
     }
 }
 

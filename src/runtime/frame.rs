@@ -93,6 +93,18 @@ pub(crate) struct Base {
 }
 
 impl Base {
+    /// The same thread, with other resources.
+    pub(crate) fn with_lease(&self, lease: Lease) -> Self {
+        Self {
+            station: self.station,
+            actor: self.actor.clone(),
+            lease: Some(Arc::new(lease)),
+            worker: self.worker,
+            running: self.running.clone(),
+            deaf: self.deaf.clone(),
+        }
+    }
+
     fn running(&self) -> Option<&Running> {
         self.running.as_deref().or_else(|| self.actor.as_ref().map(|actor| actor.running()))
     }

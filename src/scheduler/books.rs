@@ -64,7 +64,8 @@ pub(crate) enum Verdict {
 }
 
 impl Grant {
-    /// What a worker holds by the word of its parent, whose books have it.
+    /// What is held by the word of who has it in the books: a worker's by its parent's, and a task's that runs
+    /// inside of another's wait by that one's.
     pub(crate) fn of(resources: ResourceSet, gpus: Vec<(u32, Quantity)>) -> Self {
         Self { resources, gpus, ..Self::default() }
     }

@@ -267,6 +267,8 @@ pub(crate) fn a_task_that_awaits_two_takes_its_cpu_back_for_the_last(env: &Env) 
 pub(crate) fn at_the_cap_an_awaited_task_runs_on_its_waiters_thread(env: &Env) {
     let _running = env.start_with(env.config().num_cpus(2.0).max_threads(8));
     assert_eq!(nested::remote(50).get().expect("inside each other"), 50);
+    let free = || mobula::available_resources().expect("a session runs").get("CPU").copied();
+    assert!(eventually(|| free() == Some(2.0)), "all that was lent has come back: {:?}", free());
     assert!(mobula::testing::threads_peak() <= 8, "{}", mobula::testing::threads_peak());
 }
 

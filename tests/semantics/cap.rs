@@ -131,3 +131,19 @@ pub(crate) fn what_may_not_run_in_a_wait_lets_others_pass_and_is_not_lost(env: &
     drop(first);
     assert_serves();
 }
+
+pub(crate) fn what_runs_in_a_wait_has_one_cpu_of_its_waiters_and_nothing_else(env: &Env) {
+    type Holdings = (Vec<u32>, Option<f64>);
+    #[remote]
+    fn holdings() -> Holdings {
+        (mobula::gpu_ids(), mobula::context().resources.get("CPU").copied())
+    }
+    #[remote(num_cpus = 2, num_gpus = 1)]
+    fn ask_for_holdings() -> mobula::Result<[Holdings; 2]> {
+        Ok([holdings::remote().get()?, holdings()])
+    }
+    let _running = env.start_with(config(env).num_cpus(2.0).num_gpus(1.0));
+    let [inside, own] = ask_for_holdings::remote().get().expect("it runs in the wait");
+    assert_eq!(inside, (vec![], Some(1.0)));
+    assert_eq!(own, (vec![0], Some(2.0)));
+}

@@ -479,6 +479,7 @@ suite! { in_one_process, run:
         a_task_of_several_cpus_does_not_run_on_one
         an_async_task_runs_in_the_wait_of_a_sync_one_only
         what_may_not_run_in_a_wait_lets_others_pass_and_is_not_lost
+        what_runs_in_a_wait_has_one_cpu_of_its_waiters_and_nothing_else
     }
     reasons {
         every_reason_to_wait_is_entered_and_left
