@@ -237,6 +237,12 @@ impl Ledger {
         self.perform(host, inner, granted);
     }
 
+    /// A wait of a lease is over, and nobody goes on after it.
+    pub(super) fn abandon(&self, lease: &Lease) {
+        let mut grant = lease.lock();
+        lock(&self.inner).books.abandon_wait(&mut grant);
+    }
+
     /// CPUs that a call had before it waited; none if the session ends first.
     fn ask_again(&self, host: &Embedded, cpus: Quantity, call: &Arc<dyn Object>) -> Quantity {
         let request = ResourceSet::new().with(CPU, cpus);

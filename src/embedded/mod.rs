@@ -225,6 +225,7 @@ impl Runtime for Embedded {
             }
         }
         if let Some(lease) = &pause.base.lease {
+            lock(&self.waits).lend(&call, token);
             self.ledger.lend(self, lease);
         }
         Ok(token)
@@ -234,15 +235,15 @@ impl Runtime for Embedded {
         if token == 0 {
             return;
         }
-        lock(&self.waits).leave(&CallRef(pause.call.clone()), token);
-        if !pause.blocks {
-            return;
-        }
-        if pause.base.station == Station::Pool {
+        let has_lent = lock(&self.waits).leave(&CallRef(pause.call.clone()), token);
+        if pause.blocks && pause.base.station == Station::Pool {
             self.pool.unblock();
         }
-        if let Some(lease) = &pause.base.lease {
-            self.ledger.reclaim(self, lease, pause.call);
+        match &pause.base.lease {
+            Some(lease) if has_lent && pause.blocks => self.ledger.reclaim(self, lease, pause.call),
+            // What was begun by a thread that blocked is ended in the name of nobody.
+            Some(lease) if has_lent => self.ledger.abandon(lease),
+            _ => {}
         }
     }
 

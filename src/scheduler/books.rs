@@ -221,6 +221,15 @@ impl Books {
         Back::Ask(grant.lent)
     }
 
+    /// A wait of the holder of a grant is over, and nobody goes on after it: others keep what was lent, until the
+    /// end of the next.
+    pub(crate) fn abandon_wait(&mut self, grant: &mut Grant) {
+        grant.waits = grant.waits.saturating_sub(1);
+        if grant.waits == 0 && grant.lent.is_zero() {
+            self.run(grant);
+        }
+    }
+
     /// The CPUs that were asked for again have come: `cpus`, which is zero if there are none to be had any
     /// more. Others get them if the grant was given back meanwhile, or its holder waits again.
     pub(crate) fn resume(&mut self, grant: &mut Grant, cpus: Quantity) -> Vec<Granted> {
@@ -555,6 +564,19 @@ mod tests {
         assert_eq!(a, Grant::default());
         assert_eq!(books.free(), books.total());
         assert_eq!(books.end_wait(&mut a), Back::GoOn, "a wait that ends after its holder has gone");
+    }
+
+    #[test]
+    fn a_wait_that_is_abandoned_counts_no_longer_and_lends_on() {
+        let mut books = Books::new(cpus(1));
+        let mut a = granted(ask(&mut books, DemandId(1), &cpus(1), false, Holder::Keeping));
+        books.begin_wait(&mut a);
+        books.abandon_wait(&mut a);
+        assert_eq!(books.free(), books.total(), "it is lent still");
+        books.begin_wait(&mut a);
+        reclaim(&mut books, &mut a);
+        books.check_invariants(&[&a]);
+        assert_eq!(a.resources.get(CPU), Quantity::ONE);
     }
 
     #[test]

@@ -37,6 +37,8 @@ struct Blocked<C> {
     on: Vec<C>,
     /// Tells the waits of one async call apart.
     token: u64,
+    /// Whether others have the caller's CPUs meanwhile.
+    has_lent: bool,
 }
 
 /// A call that may not start yet.
@@ -90,7 +92,7 @@ impl<C: Call> Waits<C> {
         self.tokens += 1;
         // A wait for some of several is no edge: others may end it.
         let on = if needed == on.len() { on.to_vec() } else { Vec::new() };
-        let wait = Blocked { call: call.clone(), on, token: self.tokens };
+        let wait = Blocked { call: call.clone(), on, token: self.tokens, has_lent: false };
         self.blocked.entry(call.key()).or_default().push(wait);
         if let Some(actor) = call.actor() {
             let empty = || Occupants { calls: HashSet::new(), room };
@@ -99,9 +101,18 @@ impl<C: Call> Waits<C> {
         self.tokens
     }
 
-    /// The wait is over.
-    pub(crate) fn leave(&mut self, call: &C, token: u64) {
-        let Some(waits) = self.blocked.get_mut(&call.key()) else { return };
+    /// Others have the CPUs of `call` until the wait is over.
+    pub(crate) fn lend(&mut self, call: &C, token: u64) {
+        let waits = self.blocked.get_mut(&call.key());
+        if let Some(wait) = waits.and_then(|waits| waits.iter_mut().find(|wait| wait.token == token)) {
+            wait.has_lent = true;
+        }
+    }
+
+    /// The wait is over; whether others have the caller's CPUs. One that was over already lends nothing.
+    pub(crate) fn leave(&mut self, call: &C, token: u64) -> bool {
+        let Some(waits) = self.blocked.get_mut(&call.key()) else { return false };
+        let has_lent = waits.iter().any(|wait| wait.token == token && wait.has_lent);
         waits.retain(|wait| wait.token != token);
         if waits.is_empty() {
             self.blocked.remove(&call.key());
@@ -114,6 +125,7 @@ impl<C: Call> Waits<C> {
                 }
             }
         }
+        has_lent
     }
 
     /// Notes that a call is held back until what it waits for is there.
@@ -308,6 +320,18 @@ mod tests {
         assert!(waits.enter(&reading(1), ROOM, &[read(2)], 1).is_ok());
         assert!(waits.enter(&reading(3), ROOM, &[read(4)], 1).is_err());
         assert!(waits.enter(&reading(3), ROOM, &[task(5)], 1).is_ok());
+    }
+
+    #[test]
+    fn what_a_wait_has_lent_is_told_once_and_of_that_wait_alone() {
+        let mut waits = Waits::default();
+        let [first, second] =
+            [2, 3].map(|on| waits.enter(&task(1), ROOM, &[task(on)], 1).expect("no circle"));
+        waits.lend(&task(1), first);
+        assert!(!waits.leave(&task(1), second));
+        assert!(waits.leave(&task(1), first));
+        assert!(!waits.leave(&task(1), first));
+        assert_eq!(waits.len(), 0);
     }
 
     #[test]
