@@ -214,7 +214,8 @@ impl Ledger {
 
     /// Gives a call the CPUs back that it had before it waited.
     pub(super) fn reclaim(&self, host: &Embedded, lease: &Lease, call: &Arc<dyn Object>) {
-        let cpus = lease.lock().lent;
+        // Taken: of several calls of an actor that go on at once, one asks for what they share.
+        let cpus = std::mem::take(&mut lease.lock().lent);
         let is_over = call.head().is_complete() && host.ending.load(Ordering::Acquire);
         if cpus.is_zero() || is_over {
             let mut grant = lease.lock();
