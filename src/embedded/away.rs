@@ -9,22 +9,29 @@
 //! Nobody's thread: whoever posts or brings news moves things on. One at a time does, and holds no lock
 //! while users' code (serialising arguments, reading results) runs.
 
-use std::collections::{BTreeMap, VecDeque};
+mod flights;
+mod waits;
+
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
+use flights::{Flight, Flights, Outside};
+use waits::{Then, WaitsOver};
+
 use super::isolated::{acknowledge, leased};
+use super::pauses::Pauses;
 use super::worker::{Guest, News, Worker};
 use super::workforce::{Kind, with_names};
 use super::{Embedded, lock, shutdown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::{Blueprint, Desk, caught, packed, put_away};
 use crate::id::{NodeId, WorkerId};
-use crate::protocol::{Message, Told};
+use crate::protocol::Message;
 use crate::runtime::{ActorCore, Base, Lease, Letter, Mailbox, Station};
 use crate::spec::{ClassDefinition, Options, Retry};
-use crate::store::{Listener, Object, Started, Waiter, start};
+use crate::store::{Object, Started, Waiter, start};
 use crate::transport::{Load, Peer, When};
-use crate::value::Refs;
+use crate::value::{Packer, Refs};
 
 /// How many calls of a serial class may be on their way: enough to keep its process busy.
 const WINDOW: usize = 256;
@@ -52,7 +59,7 @@ pub(super) struct AwayHost {
 #[derive(Default)]
 struct Inner {
     queue: VecDeque<Queued>,
-    flights: BTreeMap<u64, Flight>,
+    flights: Flights,
     stage: Stage,
     restarts: u32,
     /// Until it is over.
@@ -66,8 +73,6 @@ struct Inner {
     hired: u32,
     /// How many calls came back to the head of the queue meanwhile: they were made before it.
     returned: usize,
-    /// Bytes of the calls in flight.
-    flying: usize,
 }
 
 #[derive(Default)]
@@ -75,8 +80,8 @@ enum Stage {
     /// Arguments or resources are missing.
     #[default]
     Unborn,
-    /// The process comes, or builds the state; the number of the constructor's call once it does.
-    Building(Arc<Worker>, Option<u64>),
+    /// The process comes, or builds the state.
+    Building(Arc<Worker>, Constructing),
     Up(Arc<Worker>),
     /// It was told to go.
     Leaving(Arc<Worker>, Error),
@@ -89,29 +94,20 @@ enum Queued {
     Again(Flight),
 }
 
-struct Flight {
-    call: Started,
-    retry: Retry,
-    attempt: u32,
-    has_begun: bool,
-    bytes: usize,
-    listener: Option<Arc<Outside>>,
-    /// Waits of the call that it has not ended.
-    pauses: Vec<(u64, bool)>,
+/// How far a constructor is.
+#[derive(Default)]
+struct Constructing {
+    /// Its call, by the worker's number, once it was sent.
+    call: Option<u64>,
+    pauses: Pauses,
 }
 
-/// Told when a call that is in flight is completed from outside.
-struct Outside {
-    host: Weak<AwayHost>,
-    worker: WorkerId,
-    /// By the worker's number.
-    call: u64,
-}
-
-impl Listener for Outside {
-    fn ready(&self, _: usize, _: bool) {
-        if let Some(host) = self.host.upgrade() {
-            host.completed(self.worker, self.call);
+impl Stage {
+    /// The process, if there is one.
+    fn worker(&self) -> Option<&Arc<Worker>> {
+        match self {
+            Self::Building(worker, _) | Self::Up(worker) | Self::Leaving(worker, _) => Some(worker),
+            Self::Unborn | Self::Over => None,
         }
     }
 }
@@ -120,6 +116,14 @@ impl Inner {
     /// Whether the actor is in this process.
     fn is_in(&self, worker: &Arc<Worker>) -> bool {
         matches!(&self.stage, Stage::Up(own) | Stage::Leaving(own, _) if Arc::ptr_eq(own, worker))
+    }
+
+    /// The waits of a call, or of the constructor.
+    fn pauses_of(&mut self, call: u64) -> Option<&mut Pauses> {
+        match &mut self.stage {
+            Stage::Building(_, building) if building.call == Some(call) => Some(&mut building.pauses),
+            _ => self.flights.get_mut(call).map(|flight| &mut flight.pauses),
+        }
     }
 
     /// The process is gone to which this call was on its way: it comes right after those that were there,
@@ -186,10 +190,7 @@ impl AwayHost {
     }
 
     fn base(&self) -> Base {
-        let worker = match &self.lock().stage {
-            Stage::Building(worker, _) | Stage::Up(worker) | Stage::Leaving(worker, _) => Some(worker.id()),
-            Stage::Unborn | Stage::Over => None,
-        };
+        let worker = self.lock().stage.worker().map(|worker| worker.id());
         Base {
             station: Station::Actor,
             actor: Some(self.actor()),
@@ -201,7 +202,9 @@ impl AwayHost {
 
     /// Has a process started for the actor.
     fn hire(&self) {
-        let (Some(host), Some(this)) = (self.host.upgrade(), self.me.upgrade()) else {
+        let (Some(host), Some(this), Some(_actor)) =
+            (self.host.upgrade(), self.me.upgrade(), self.known_actor())
+        else {
             return self.end(shutdown());
         };
         if let Some(death) = self.actor().death() {
@@ -221,7 +224,7 @@ impl AwayHost {
         let mut inner = self.lock();
         // It may be gone by now, and another asked for.
         if matches!(inner.stage, Stage::Unborn) && inner.hired == hired {
-            inner.stage = Stage::Building(worker.clone(), None);
+            inner.stage = Stage::Building(worker.clone(), Constructing::default());
         }
         drop(inner);
         if let Some(error) = worker.failure() {
@@ -237,7 +240,7 @@ impl AwayHost {
             drop(inner);
             return worker.leave();
         }
-        inner.stage = Stage::Building(worker.clone(), None);
+        inner.stage = Stage::Building(worker.clone(), Constructing::default());
         if self.actor().death().is_some() {
             drop(inner);
             return self.leave(self.death());
@@ -250,8 +253,7 @@ impl AwayHost {
         let built = self.build(worker, &constructor, attempt, restarts);
         self.lock().constructor = Some(constructor);
         if let Err(error) = built
-            && !error.kind().is_of_process()
-            && error.kind() != ErrorKind::Io
+            && error.kind().is_of_message()
         {
             self.end(error.at(self.actor().name(), NodeId(0), attempt));
         }
@@ -267,7 +269,9 @@ impl AwayHost {
         let args = packed(Refs::Resolved, |packer| constructor.pack(packer))?;
         worker.open_gate()?;
         let number = worker.enter(self.clone())?;
-        self.lock().stage = Stage::Building(worker.clone(), Some(number));
+        if let Stage::Building(_, building) = &mut self.lock().stage {
+            building.call = Some(number);
+        }
         let actor = self.actor();
         let policy = actor.policy();
         let message = Message::Build {
@@ -301,7 +305,7 @@ impl AwayHost {
                 Some(Queued::Letter(Letter::Release)) if !is_idle => return,
                 Some(Queued::Letter(Letter::Kill)) => {}
                 Some(_) if inner.flights.len() >= window => return,
-                Some(_) if !is_idle && inner.flying >= BYTES_MAX => return,
+                Some(_) if !is_idle && inner.flights.bytes() >= BYTES_MAX => return,
                 Some(_) => {}
             }
             let next = inner.queue.pop_front();
@@ -314,18 +318,7 @@ impl AwayHost {
                     post.object.head().set_ahead(true);
                     if let Some(call) = start(post.object) {
                         let retry = call.retry().or(self.actor().policy().retry).unwrap_or(ONCE);
-                        self.send(
-                            &worker,
-                            Flight {
-                                call,
-                                retry,
-                                attempt: 1,
-                                has_begun: false,
-                                bytes: 0,
-                                listener: None,
-                                pauses: Vec::new(),
-                            },
-                        );
+                        self.send(&worker, Flight::new(call, retry));
                     }
                     false
                 }
@@ -362,13 +355,14 @@ impl AwayHost {
     }
 
     fn send(&self, worker: &Arc<Worker>, mut flight: Flight) {
-        let object = flight.call.object().clone();
+        let object = flight.object.clone();
         if object.head().is_complete() {
-            return put_away(&mut flight.call);
+            return flight.put_away();
         }
-        let args = match packed(Refs::Resolved, |packer| flight.call.pack(packer)) {
+        let packing = |packer: &mut Packer| flight.call().map_or(Ok(()), |call| call.pack(packer));
+        let args = match packed(Refs::Resolved, packing) {
             Ok(args) => args,
-            Err(error) => return fail(flight, error),
+            Err(error) => return flight.fail(error),
         };
         let this = self.me.upgrade().expect("called through an Arc");
         let Ok(number) = worker.enter(this) else { return self.take_back(self.lock(), flight) };
@@ -393,7 +387,6 @@ impl AwayHost {
         head.set_ahead(waits);
         flight.has_begun = !waits;
         flight.bytes = args.bytes.len() + args.buffers.iter().map(bytes::Bytes::len).sum::<usize>();
-        inner.flying += flight.bytes;
         inner.flights.insert(number, flight);
         drop(inner);
         let sent = worker.peer().and_then(|peer| {
@@ -405,16 +398,14 @@ impl AwayHost {
             Ok(())
         });
         if let Err(error) = sent
-            && !error.kind().is_of_process()
-            && error.kind() != ErrorKind::Io
+            && error.kind().is_of_message()
         {
             worker.leave_call(number);
             let mut inner = self.lock();
-            let flight = if inner.is_in(worker) { inner.flights.remove(&number) } else { None };
-            inner.flying -= flight.as_ref().map_or(0, |flight| flight.bytes);
+            let flight = if inner.is_in(worker) { inner.flights.remove(number) } else { None };
             drop(inner);
             if let Some(flight) = flight {
-                fail(flight, error);
+                flight.fail(error);
             }
             return;
         }
@@ -427,15 +418,15 @@ impl AwayHost {
         let over = inner.take_back(flight);
         drop(inner);
         if let Some(flight) = over {
-            fail(flight, self.actor().obituary());
+            flight.fail(self.actor().obituary());
         }
     }
 
     /// A call in flight was completed, from outside or because its result came.
     fn completed(&self, on: WorkerId, call: u64) {
         let inner = self.lock();
-        let Some(flight) = inner.flights.get(&call) else { return };
-        let object = flight.call.object().clone();
+        let Some(flight) = inner.flights.get(call) else { return };
+        let object = flight.object.clone();
         let (Stage::Up(worker) | Stage::Leaving(worker, _)) = &inner.stage else { return };
         if worker.id() != on {
             return;
@@ -448,18 +439,26 @@ impl AwayHost {
     /// Tells the worker to drop the state and go.
     fn leave(&self, death: Error) {
         let mut inner = self.lock();
-        let worker = match std::mem::take(&mut inner.stage) {
-            Stage::Building(worker, _) | Stage::Up(worker) | Stage::Leaving(worker, _) => worker,
-            stage @ (Stage::Unborn | Stage::Over) => {
-                inner.stage = stage;
-                return;
-            }
+        let stage = std::mem::take(&mut inner.stage);
+        let Some(worker) = stage.worker().cloned() else {
+            inner.stage = stage;
+            return;
         };
         inner.stage = Stage::Leaving(worker.clone(), death.clone());
         drop(inner);
+        self.end_constructing(stage);
         self.actor().die(death);
         worker.leave();
         self.end_in_time(&worker);
+    }
+
+    /// The actor is over before it was built.
+    fn end_constructing(&self, stage: Stage) {
+        if let Stage::Building(worker, Constructing { pauses, .. }) = stage
+            && let Some(actor) = self.known_actor()
+        {
+            pauses.drop_cpus(&worker, actor.ready(), &self.base());
+        }
     }
 
     /// A worker that is told to go and does not is ended, after the session's grace.
@@ -482,14 +481,18 @@ impl AwayHost {
             return;
         }
         let stage = std::mem::replace(&mut inner.stage, Stage::Over);
-        let flights = std::mem::take(&mut inner.flights);
+        let flights = inner.flights.take(|_, has_begun| has_begun);
         let constructor = inner.constructor.take();
         let actor = inner.keeps.take();
         drop(inner);
         let Some(actor) = actor.or_else(|| self.known_actor()) else { return };
         actor.die(death);
-        for flight in flights.into_values() {
-            fail(flight, actor.obituary());
+        let base = self.base();
+        for flight in flights {
+            if let Some(worker) = stage.worker() {
+                flight.pauses.drop_cpus(worker, &flight.object, &base);
+            }
+            flight.fail(actor.obituary());
         }
         if let Some(mut constructor) = constructor {
             put_away(&mut constructor);
@@ -498,10 +501,12 @@ impl AwayHost {
             worker.leave();
             self.end_in_time(worker);
         }
-        for queued in std::mem::take(&mut self.lock().queue) {
+        self.end_constructing(stage);
+        let queue = std::mem::take(&mut self.lock().queue);
+        for queued in queue {
             match queued {
                 Queued::Letter(Letter::Call(post)) => drop(post.object.fail(actor.obituary())),
-                Queued::Again(flight) => fail(flight, actor.obituary()),
+                Queued::Again(flight) => flight.fail(actor.obituary()),
                 Queued::Letter(_) => {}
             }
         }
@@ -526,39 +531,29 @@ impl AwayHost {
             drop(inner);
             return self.end(death);
         }
-        let mut flights = std::mem::take(&mut inner.flights);
-        inner.flying = 0;
         let mark = if self.is_serial() { worker.peer_now().and_then(|peer| peer.mark()) } else { None };
-        if let Some(mark) = mark {
-            for (number, flight) in &mut flights {
-                flight.has_begun = *number <= mark;
-            }
-        } else if worker.was_unheard() {
-            for flight in flights.values_mut() {
-                flight.has_begun = true;
-            }
-        }
+        let was_unheard = worker.was_unheard();
+        let flights = inner.flights.take(|number, has_begun| match mark {
+            Some(mark) => number <= mark,
+            None => has_begun || was_unheard,
+        });
         let dies =
             inner.restarts == 0 || self.actor().death().is_some() || error.kind() == ErrorKind::Shutdown;
+        let mut waits = Vec::new();
         if !dies {
             inner.restarts -= 1;
-            inner.stage = Stage::Unborn;
-        }
-        let (mut again, mut failed, mut ended) = (Vec::new(), Vec::new(), Vec::new());
-        for mut flight in flights.into_values() {
-            let pauses = std::mem::take(&mut flight.pauses);
-            ended.extend(pauses.into_iter().map(|pause| (flight.call.object().clone(), pause)));
-            let head = flight.call.object().head();
-            head.set_ahead(false);
-            // It names the call by a number of the process that is gone; the next one has its own.
-            if let Some(listener) = flight.listener.take() {
-                head.unlisten(Arc::as_ptr(&listener).cast());
+            if let Stage::Building(_, Constructing { pauses, .. }) = std::mem::take(&mut inner.stage) {
+                waits.push((self.actor().ready().clone(), pauses));
             }
+        }
+        let (mut again, mut failed) = (Vec::new(), Vec::new());
+        for mut flight in flights {
+            waits.push((flight.object.clone(), std::mem::take(&mut flight.pauses)));
+            flight.land();
             flight.has_begun &= !cfg!(mobula_fault = "resent");
-            let is_spent = flight.attempt > flight.retry.retries || flight.call.has_yielded();
             if !flight.has_begun && !dies {
                 again.push(flight);
-            } else if flight.has_begun && !dies && !is_spent {
+            } else if flight.has_begun && !dies && !flight.is_spent() {
                 flight.attempt += 1;
                 again.push(flight);
             } else {
@@ -570,23 +565,22 @@ impl AwayHost {
             inner.queue.push_front(Queued::Again(flight));
         }
         drop(inner);
-        for (object, (token, blocks)) in ended {
-            self.resume(worker, object, None, token, blocks);
-        }
         let name = self.class.constructor.name;
         let attempt = self.lock().attempt.max(1);
         for flight in failed {
             let begun = flight.has_begun;
             let number = flight.attempt;
-            let method = flight.call.object().head().definition().name;
+            let method = flight.object.head().definition().name;
             let own = error.clone().at(method, NodeId(0), number);
-            fail(flight, if begun || is_building { own } else { self.died_of(&error) });
+            flight.fail(if begun || is_building { own } else { self.died_of(&error) });
         }
+        let over = WaitsOver { worker: worker.clone(), base: self.base(), waits, then: Then::Hire };
         if dies {
+            over.drop_cpus();
             return self.end(error.at(name, NodeId(0), attempt));
         }
         tracing::debug!(target: "mobula", "actor `{name}` restarts after: {error}");
-        self.hire();
+        self.go_on(over);
     }
 
     fn died_of(&self, cause: &Error) -> Error {
@@ -596,33 +590,22 @@ impl AwayHost {
 
     fn done(&self, worker: &Arc<Worker>, call: u64, error: Option<Error>, load: &Load) {
         let mut inner = self.lock();
-        if let Stage::Building(own, Some(number)) = &inner.stage
-            && *number == call
+        if let Stage::Building(own, building) = &inner.stage
+            && building.call == Some(call)
             && Arc::ptr_eq(own, worker)
         {
             return self.built(inner, worker, error, load);
         }
-        let Some(flight) = inner.flights.remove(&call) else { return };
-        inner.flying = inner.flying.saturating_sub(flight.bytes);
-        if self.is_serial()
-            && let Some(mut next) = inner.flights.first_entry()
-        {
-            next.get_mut().has_begun = true;
-            next.get().call.object().head().set_ahead(false);
+        let Some(mut flight) = inner.flights.remove(call) else { return };
+        if self.is_serial() {
+            inner.flights.begin_first();
         }
         drop(inner);
         worker.leave_call(call);
-        self.end_pauses(worker, &flight);
-        complete(flight, error, load);
+        let pauses = std::mem::take(&mut flight.pauses);
+        self.end_pauses(worker, &flight.object, pauses);
+        flight.complete(error, load);
         self.advance();
-    }
-
-    /// A process that is gone, or a call that was cancelled in a wait, ends none of its waits.
-    fn end_pauses(&self, worker: &Arc<Worker>, flight: &Flight) {
-        for (token, blocks) in &flight.pauses {
-            let object = flight.call.object().clone();
-            self.resume(worker, object, None, *token, *blocks);
-        }
     }
 
     fn built(
@@ -632,16 +615,19 @@ impl AwayHost {
         error: Option<Error>,
         load: &Load,
     ) {
-        if let Stage::Building(_, Some(number)) = &inner.stage {
+        if let Stage::Building(_, Constructing { call: Some(number), .. }) = &inner.stage {
             worker.leave_call(*number);
         }
         if let Some(error) = error {
             drop(inner);
             return self.end(error);
         }
-        inner.stage = Stage::Up(worker.clone());
+        let built = std::mem::replace(&mut inner.stage, Stage::Up(worker.clone()));
         let constructor = inner.constructor.take();
         drop(inner);
+        if let Stage::Building(_, Constructing { pauses, .. }) = built {
+            self.end_pauses(worker, self.actor().ready(), pauses);
+        }
         if let Some(mut constructor) = constructor {
             let _ = constructor.deposit(&mut load.unpacker());
             let mut inner = self.lock();
@@ -660,73 +646,24 @@ impl AwayHost {
         self.advance();
     }
 
-    fn pause(&self, worker: &Arc<Worker>, call: u64, news: News) {
-        let Some((object, base)) = self.stand_in(call) else { return };
-        match news {
-            News::Pause { ticket, on, needed, blocks } => {
-                let answer = worker.pause(&object, &base, &on, needed, blocks);
-                if let (Ok(token), Some(flight)) = (&answer, self.lock().flights.get_mut(&call)) {
-                    flight.pauses.push((*token, blocks));
-                }
-                tell(worker, ticket, answer.map(Told::Token));
-            }
-            News::Resume { ticket, token, blocks } => {
-                if let Some(flight) = self.lock().flights.get_mut(&call) {
-                    flight.pauses.retain(|(pause, _)| *pause != token);
-                }
-                self.resume(worker, object, Some(ticket), token, blocks);
-            }
-            _ => {}
+    fn feed(&self, peer: &Arc<Peer>, call: u64, load: &Load) {
+        let Some((mut started, attempt)) = self.lock().flights.begin_reading(call) else { return };
+        let object = started.object().clone();
+        // What comes after the end of a stream is nobody's.
+        let fed = (!object.head().is_complete())
+            .then(|| caught(|| with_names(load.names(), || started.feed(&mut load.unpacker()))));
+        let late = self.lock().flights.end_reading(call, started);
+        if let Some(mut late) = late {
+            put_away(&mut late);
         }
-    }
-
-    /// A wait is over. Where the call may have to wait for its CPU, that is done on a thread of its own:
-    /// this one waits for nobody.
-    fn resume(
-        &self,
-        worker: &Arc<Worker>,
-        object: Arc<dyn Object>,
-        ticket: Option<u64>,
-        token: u64,
-        blocks: bool,
-    ) {
-        let (this, worker) = (self.me.upgrade().expect("called through an Arc"), worker.clone());
-        let base = self.base();
-        let waits = blocks && base.lease.as_ref().is_some_and(|lease| !lease.lock().lent.is_zero());
-        let resume = move || {
-            worker.resume(&object, &this.base(), token, blocks);
-            if let Some(ticket) = ticket {
-                tell(&worker, ticket, Ok(Told::Done));
-            }
-        };
-        if waits {
-            let _ = std::thread::Builder::new().name("mobula-resume".into()).spawn(resume);
-        } else {
-            resume();
-        }
-    }
-
-    fn feed(&self, worker: &Arc<Worker>, peer: &Arc<Peer>, call: u64, load: &Load) {
-        // The flight is taken out while its item is read: users' code reads it.
-        let Some(mut flight) = self.lock().flights.remove(&call) else { return };
-        let fed = with_names(load.names(), || flight.call.feed(&mut load.unpacker()));
-        self.lock().flights.insert(call, flight);
         match fed {
-            Ok(room) => acknowledge(peer, call, room),
-            Err(error) => {
-                let object = self.lock().flights.get(&call).map(|flight| flight.call.object().clone());
-                if let Some(object) = object {
-                    object.fail(error);
-                }
+            None => {}
+            Some(Ok(room)) => acknowledge(peer, call, room),
+            // As of any call that is over, its code is told to stop.
+            Some(Err(error)) => {
+                object.fail(error.at(object.head().definition().name, NodeId(0), attempt));
             }
         }
-        let _ = worker;
-    }
-}
-
-fn tell(worker: &Arc<Worker>, ticket: u64, answer: Result<Told>) {
-    if let Some(peer) = worker.peer_now() {
-        let _ = peer.send(&Message::Answer { ticket, answer }, None, When::Now);
     }
 }
 
@@ -735,48 +672,15 @@ fn show(ready: &Arc<dyn Object>) {
     ready.head().show_deposited();
 }
 
-/// A call in flight has come to its end.
-fn complete(flight: Flight, error: Option<Error>, load: &Load) {
-    let Flight { mut call, listener, .. } = flight;
-    call.object().head().set_ahead(false);
-    if let Some(listener) = listener {
-        call.object().head().unlisten(Arc::as_ptr(&listener).cast());
-    }
-    let deposit = || with_names(load.names(), || call.deposit(&mut load.unpacker()));
-    let result = error.map_or_else(|| caught(deposit), Err);
-    put_away(&mut call);
-    match result {
-        Ok(()) => call.publish(),
-        Err(error) => {
-            call.object().fail(error);
-        }
-    }
-}
-
-fn fail(mut flight: Flight, error: Error) {
-    let object = flight.call.object().clone();
-    object.head().set_ahead(false);
-    if let Some(listener) = &flight.listener {
-        object.head().unlisten(Arc::as_ptr(listener).cast());
-    }
-    put_away(&mut flight.call);
-    object.fail(error);
-}
-
 impl Guest for AwayHost {
     fn news(&self, worker: &Arc<Worker>, call: u64, news: News) {
-        let Some(_actor) = self.known_actor() else { return };
+        let Some(_actor) = self.known_actor() else { return worker.dismiss(&news) };
         match news {
             News::Done { error, load, .. } => self.done(worker, call, error, &load),
-            News::Begun => {
-                if let Some(flight) = self.lock().flights.get_mut(&call) {
-                    flight.has_begun = true;
-                    flight.call.object().head().set_ahead(false);
-                }
-            }
+            News::Begun => self.lock().flights.begin(call),
             News::Item(load) => {
                 if let Some(peer) = worker.peer_now() {
-                    self.feed(worker, &peer, call, &load);
+                    self.feed(&peer, call, &load);
                 }
             }
             news @ (News::Pause { .. } | News::Resume { .. }) => self.pause(worker, call, news),
@@ -789,9 +693,11 @@ impl Guest for AwayHost {
     fn stand_in(&self, call: u64) -> Option<(Arc<dyn Object>, Base)> {
         let _actor = self.known_actor()?;
         let inner = self.lock();
-        let object = match (&inner.stage, inner.flights.get(&call)) {
-            (_, Some(flight)) => flight.call.object().clone(),
-            (Stage::Building(_, Some(number)), None) if *number == call => self.actor().ready().clone(),
+        let object = match (&inner.stage, inner.flights.get(call)) {
+            (_, Some(flight)) => flight.object.clone(),
+            (Stage::Building(_, building), None) if building.call == Some(call) => {
+                self.actor().ready().clone()
+            }
             _ => return None,
         };
         drop(inner);
@@ -812,10 +718,13 @@ impl Guest for AwayHost {
             Message::Ended { death } => {
                 let Some(actor) = self.known_actor() else { return };
                 let mut inner = self.lock();
+                let mut before = Stage::Unborn;
                 if !matches!(inner.stage, Stage::Leaving(..) | Stage::Over) {
-                    inner.stage = Stage::Leaving(worker.clone(), death.clone());
+                    let leaving = Stage::Leaving(worker.clone(), death.clone());
+                    before = std::mem::replace(&mut inner.stage, leaving);
                 }
                 drop(inner);
+                self.end_constructing(before);
                 actor.die(death);
                 worker.leave();
                 self.end_in_time(worker);
@@ -847,7 +756,7 @@ impl Mailbox for AwayHost {
             inner = self.lock();
         }
         let in_hand = usize::from(inner.is_moving && !inner.flights.is_empty());
-        inner.queue.len() + in_hand + inner.flights.values().filter(|flight| !flight.has_begun).count()
+        inner.queue.len() + in_hand + inner.flights.waiting()
     }
 
     fn drain(&self) -> Vec<Arc<dyn Object>> {
@@ -857,8 +766,8 @@ impl Mailbox for AwayHost {
             match queued {
                 Queued::Letter(Letter::Call(post)) => calls.push(post.object),
                 Queued::Again(flight) => {
-                    let object = flight.call.object().clone();
-                    fail(flight, self.actor().obituary());
+                    let object = flight.object.clone();
+                    flight.fail(self.actor().obituary());
                     calls.push(object);
                 }
                 Queued::Letter(Letter::Begin | Letter::Release | Letter::Kill) => {}
@@ -877,16 +786,9 @@ impl AwayHost {
         }
         let death = self.death();
         let inner = self.lock();
-        if let Stage::Up(worker) | Stage::Building(worker, _) | Stage::Leaving(worker, _) = &inner.stage {
-            worker.shut_gate();
-        }
-        let (Stage::Up(worker) | Stage::Building(worker, _) | Stage::Leaving(worker, _)) = &inner.stage
-        else {
-            return;
-        };
-        let worker = worker.clone();
-        let flight =
-            |(call, flight): (&u64, &Flight)| (*call, flight.call.object().clone(), flight.has_begun);
+        let Some(worker) = inner.stage.worker().cloned() else { return };
+        worker.shut_gate();
+        let flight = |(call, flight): (u64, &Flight)| (call, flight.object.clone(), flight.has_begun);
         let flights: Vec<_> = inner.flights.iter().map(flight).collect();
         drop(inner);
         let is_end = death.kind() == ErrorKind::Shutdown;

@@ -1,10 +1,12 @@
 //! A task in a process of its own: the pool member that runs it stands for it here.
 
+use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 
+use super::pauses::Pauses;
 use super::worker::{Guest, News, Worker};
 use super::workforce::{Kind, with_names};
 use super::{Embedded, shutdown};
@@ -14,7 +16,7 @@ use crate::id::{CallerId, NodeId};
 use crate::protocol::{Leased, Message, Told};
 use crate::runtime::{Base, Lease, with_frame};
 use crate::store::{Listener, Object, Started, Waiter};
-use crate::transport::When;
+use crate::transport::{Load, Peer, When};
 use crate::value::Refs;
 
 /// How a function of this kind is run.
@@ -34,8 +36,10 @@ struct Agent {
 }
 
 impl Guest for Agent {
-    fn news(&self, _: &Arc<Worker>, _: u64, news: News) {
-        let _ = self.news.send(news);
+    fn news(&self, worker: &Arc<Worker>, _: u64, news: News) {
+        if let Err(channel::SendError(news)) = self.news.send(news) {
+            worker.dismiss(&news);
+        }
     }
 
     fn stand_in(&self, _: u64) -> Option<(Arc<dyn Object>, Base)> {
@@ -100,8 +104,7 @@ fn run(
     let sent = peer.send(&run, Some(&args), When::Now);
     drop(args);
     if let Err(error) = sent
-        && !error.kind().is_of_process()
-        && error.kind() != crate::error::ErrorKind::Io
+        && error.kind().is_of_message()
     {
         worker.leave_call(number);
         return Err(error);
@@ -110,9 +113,10 @@ fn run(
     if object.head().listen(waiter).is_some() {
         agent.ready(0, true);
     }
-    let mut attempt = Attempt { host, worker, call, object: &object, number, inbox, pauses: Vec::new() };
+    let pauses = Pauses::default();
+    let mut attempt = Attempt { host, worker, call, object: &object, nth: attempt, number, inbox, pauses };
     let outcome = attempt.wait();
-    attempt.end_pauses();
+    attempt.pauses.end(worker, &object, &own_base());
     object.head().unlisten(Arc::as_ptr(&agent).cast());
     worker.leave_call(number);
     outcome
@@ -123,10 +127,12 @@ struct Attempt<'a> {
     worker: &'a Arc<Worker>,
     call: &'a mut Started,
     object: &'a Arc<dyn Object>,
+    /// Which of the call it is.
+    nth: u32,
+    /// By the worker's count.
     number: u64,
     inbox: Receiver<News>,
-    /// Waits of the call that it has not ended.
-    pauses: Vec<(u64, bool)>,
+    pauses: Pauses,
 }
 
 impl Attempt<'_> {
@@ -151,18 +157,18 @@ impl Attempt<'_> {
                 }
                 Ok(News::Over) => return outcome.unwrap_or(Ok(())),
                 Ok(News::Gone(error)) => return outcome.unwrap_or(Err(error)),
-                Ok(News::Item(load)) => self.feed(&load)?,
+                Ok(News::Item(load)) => self.feed(&load),
                 Ok(News::Pause { ticket, on, needed, blocks }) => {
-                    let base = with_frame(|frame| frame.base().clone());
-                    let token = self.worker.pause(self.object, &base, &on, needed, blocks);
-                    self.pauses.extend(token.iter().map(|token| (*token, blocks)));
-                    self.answer(ticket, token.map(Told::Token));
+                    let token = self.worker.pause(self.object, &own_base(), &on, needed, blocks);
+                    if let Ok(token) = token {
+                        self.pauses.note(token, blocks);
+                    }
+                    self.worker.reply(ticket, token.map(Told::Token));
                 }
                 Ok(News::Resume { ticket, token, blocks }) => {
-                    let base = with_frame(|frame| frame.base().clone());
-                    self.pauses.retain(|(pause, _)| *pause != token);
-                    self.worker.resume(self.object, &base, token, blocks);
-                    self.answer(ticket, Ok(Told::Done));
+                    self.pauses.forget(token);
+                    self.worker.resume(self.object, &own_base(), token, blocks);
+                    self.worker.reply(ticket, Ok(Told::Done));
                 }
                 Ok(News::Completed) => {
                     if self.object.head().is_complete() && kill_at.is_none() {
@@ -181,31 +187,32 @@ impl Attempt<'_> {
         }
     }
 
-    /// A process that is gone, or a call that was cancelled in a wait, ends none of its waits.
-    fn end_pauses(&mut self) {
-        let base = with_frame(|frame| frame.base().clone());
-        for (token, blocks) in std::mem::take(&mut self.pauses) {
-            self.worker.resume(self.object, &base, token, blocks);
+    fn feed(&mut self, load: &Load) {
+        // What comes after the end of a stream is nobody's.
+        if self.object.head().is_complete() {
+            return;
         }
-    }
-
-    fn answer(&self, ticket: u64, answer: Result<Told>) {
-        if let Ok(peer) = self.worker.peer() {
-            let _ = peer.send(&Message::Answer { ticket, answer }, None, When::Now);
+        let fed = caught(|| with_names(load.names(), || self.call.feed(&mut load.unpacker())));
+        match (fed, self.worker.peer_now()) {
+            (Ok(room), Some(peer)) => acknowledge(&peer, self.number, room),
+            (Ok(_), None) => {}
+            // As of any call that is over: its code is told to stop, and is waited for.
+            (Err(error), _) => {
+                let name = self.object.head().definition().name;
+                self.object.fail(error.at(name, NodeId(0), self.nth));
+            }
         }
-    }
-
-    fn feed(&mut self, load: &crate::transport::Load) -> Result<()> {
-        let peer = self.worker.peer()?;
-        let room = with_names(load.names(), || self.call.feed(&mut load.unpacker()))?;
-        acknowledge(&peer, self.number, room);
-        Ok(())
     }
 }
 
+/// That of the pool member which stands for the call on this thread.
+fn own_base() -> Rc<Base> {
+    with_frame(|frame| frame.base().clone())
+}
+
 /// Tells the producer of a stream that an item was taken, once there is room for more.
-pub(super) fn acknowledge(peer: &Arc<crate::transport::Peer>, call: u64, room: Option<Arc<dyn Object>>) {
-    struct Room(Weak<crate::transport::Peer>, u64);
+pub(super) fn acknowledge(peer: &Arc<Peer>, call: u64, room: Option<Arc<dyn Object>>) {
+    struct Room(Weak<Peer>, u64);
     impl Listener for Room {
         fn ready(&self, _: usize, _: bool) {
             if let Some(peer) = self.0.upgrade() {

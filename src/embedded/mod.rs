@@ -28,6 +28,8 @@ mod away;
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod isolated;
 #[cfg(all(feature = "process", target_os = "linux"))]
+mod pauses;
+#[cfg(all(feature = "process", target_os = "linux"))]
 mod worker;
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod workforce;

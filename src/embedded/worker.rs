@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::executor;
 use crate::id::{ActorId, ObjectId, WorkerId};
 use crate::process::{Ending, Launch, Process};
-use crate::protocol::{Gate, Message, VERSION};
+use crate::protocol::{Gate, Message, Told, VERSION};
 use crate::runtime::{ActorRef, Base, Pause, Runtime};
 use crate::store::{self, Counted, Mark, Object};
 use crate::transport::{self, Load, Naming, Peer, Receiver, When};
@@ -57,6 +57,22 @@ pub(super) enum News {
     Gone(Error),
     /// The call was completed from outside.
     Completed,
+}
+
+impl News {
+    /// What answers a call of which nobody knows any more: it goes on.
+    fn answer_of_nobody(&self) -> Option<(u64, Told)> {
+        match self {
+            Self::Pause { ticket, .. } => Some((*ticket, Told::Token(0))),
+            Self::Resume { ticket, .. } => Some((*ticket, Told::Done)),
+            Self::Done { .. }
+            | Self::Over
+            | Self::Begun
+            | Self::Item(_)
+            | Self::Gone(_)
+            | Self::Completed => None,
+        }
+    }
 }
 
 /// Who sent calls to a worker.
@@ -504,8 +520,23 @@ impl Worker {
     }
 
     fn tell(self: &Arc<Self>, call: u64, news: News) {
-        if let Some(guest) = self.guest(call) {
-            guest.news(self, call, news);
+        match self.guest(call) {
+            Some(guest) => guest.news(self, call, news),
+            None => self.dismiss(&news),
+        }
+    }
+
+    /// News for nobody: who waits for an answer gets one.
+    pub(super) fn dismiss(&self, news: &News) {
+        if let Some((ticket, told)) = news.answer_of_nobody() {
+            self.reply(ticket, Ok(told));
+        }
+    }
+
+    /// Answers what the worker asked; a process that is gone waits for nothing.
+    pub(super) fn reply(&self, ticket: u64, answer: Result<Told>) {
+        if let Some(peer) = self.peer_now() {
+            let _ = peer.send(&Message::Answer { ticket, answer }, None, When::Now);
         }
     }
 

@@ -90,6 +90,12 @@ impl ErrorKind {
     pub(crate) fn is_of_process(self) -> bool {
         matches!(self, Self::WorkerCrashed | Self::NodeDied | Self::OutOfMemory)
     }
+
+    /// Whether what was to be sent could not be, though the way may stand. Of a way that is gone the one who
+    /// reads it tells.
+    pub(crate) fn is_of_message(self) -> bool {
+        !self.is_of_process() && self != Self::Io
+    }
 }
 
 /// Why a call or a wait failed.

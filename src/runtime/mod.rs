@@ -6,7 +6,7 @@
 //! executor ──► Frame of the running call on its thread ──► context(), children, whose CPU it holds
 //! ```
 //!
-//! `embedded` is the first implementation; a driver or worker attached to a node will be the second.
+//! `embedded` implements it for a driver by itself, `attached` for a worker process of one.
 //! What stands here knows neither of them, and no user type.
 
 mod actor;
@@ -216,7 +216,7 @@ pub(crate) fn install(make: impl FnOnce() -> Result<Arc<dyn Runtime>>, lazy: boo
     Ok(())
 }
 
-/// Takes the session's runtime away, if it is `which` (or any, if `None`).
+/// Takes the session's runtime away, if there is one.
 pub(crate) fn uninstall() {
     let mut current = CURRENT.write().unwrap_or_else(PoisonError::into_inner);
     if matches!(*current, Current::Running(_)) {

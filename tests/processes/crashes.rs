@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use mobula::prelude::*;
-use mobula::{Error, context};
+use mobula::{Error, WaitReason, available_resources, context, kill, testing};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
@@ -356,4 +356,171 @@ pub(crate) fn a_constructor_that_crashes(env: &Env) {
         assert!(cause.message().contains("(SIGSEGV)"), "{error:?}");
     }
     assert!(eventually(|| pids.notes().len() == 3), "{:?}", pids.notes());
+}
+
+/// Waits so long that whoever wants its result has to wait for it.
+#[remote(isolation = "thread", num_cpus = 0)]
+fn wait_for(latch: Latch) -> bool {
+    latch.wait_at_most(SOON)
+}
+
+/// Has the only CPU.
+#[remote(isolation = "thread", num_cpus = 1)]
+fn hold(begun: Journal, latch: Latch) {
+    begun.note("begun");
+    latch.wait();
+}
+
+/// Waits in its constructor, and in its calls.
+struct Patient;
+
+#[remote(isolation = "process", num_cpus = 1, max_restarts = 2, max_concurrency = 4)]
+impl Patient {
+    pub(crate) fn new(pids: Journal, latch: Latch) -> mobula::Result<Self> {
+        pids.note(std::process::id().to_string());
+        wait_for::remote(latch).get()?;
+        pids.note("made");
+        Ok(Self)
+    }
+    pub(crate) fn wait(&self, latch: Latch) -> mobula::Result<bool> {
+        wait_for::remote(latch).get()
+    }
+    pub(crate) fn cpus(&self) -> Option<f64> {
+        context().resources.get("CPU").copied()
+    }
+}
+
+fn free_cpus() -> Option<f64> {
+    available_resources().expect("a session runs").get("CPU").copied()
+}
+
+pub(crate) fn a_constructor_that_dies_in_a_wait(env: &Env) {
+    let _running = env.start_with(env.config().num_cpus(1.0));
+    let (pids, latch) = (Journal::new(), Latch::new());
+    let _open = latch.guard();
+    let patient = Patient::remote(pids, latch);
+    let first = noted_pid(pids);
+    assert!(eventually(|| free_cpus() == Some(1.0)), "it waits");
+    signal(first, Signal::KILL);
+    pids.expect_count(2);
+    latch.open();
+    patient.ready().get_timeout(SOON).expect("it is made again");
+    assert_eq!(patient.cpus.remote().get_timeout(SOON).expect("a call"), Some(1.0));
+    assert_eq!(free_cpus(), None, "it has the CPU");
+    drop(patient);
+    assert!(eventually(|| free_cpus() == Some(1.0)), "{:?}", free_cpus());
+}
+
+pub(crate) fn a_constructor_that_dies_in_a_wait_while_others_have_its_cpu(env: &Env) {
+    let _running = env.start_with(env.config().num_cpus(1.0));
+    let (pids, latch) = (Journal::new(), Latch::new());
+    let (begun, held) = (Journal::new(), Latch::new());
+    let _open = (latch.guard(), held.guard());
+    let patient = Patient::remote(pids, latch);
+    let first = noted_pid(pids);
+    let holder = hold::remote(begun, held);
+    begun.expect("begun");
+    signal(first, Signal::KILL);
+    assert!(eventually(|| !crate::endings::children().contains(&first)), "it is gone");
+    held.open();
+    holder.get_timeout(SOON).expect("it goes on");
+    pids.expect_count(2);
+    assert!(eventually(|| free_cpus() == Some(1.0)), "the second waits in its turn: {:?}", free_cpus());
+    latch.open();
+    assert_eq!(patient.cpus.remote().get_timeout(SOON).expect("a call"), Some(1.0));
+    drop(patient);
+    assert!(eventually(|| free_cpus() == Some(1.0)), "{:?}", free_cpus());
+}
+
+pub(crate) fn an_actor_that_dies_while_its_calls_wait(env: &Env) {
+    let _running = env.start_with(env.config().num_cpus(1.0));
+    let (pids, open, latch) = (Journal::new(), Latch::new(), Latch::new());
+    let _open = latch.guard();
+    open.open();
+    for restarts in [0, 2, 0, 2, 0, 2] {
+        let patient = Patient::options().max_restarts(restarts).remote(pids, open);
+        patient.ready().get_timeout(SOON).expect("it is made");
+        let waits = [patient.wait.remote(latch), patient.wait.remote(latch)];
+        assert!(eventually(|| free_cpus() == Some(1.0)), "they wait");
+        let pid = pids.notes().into_iter().filter_map(|note| note.parse().ok()).next_back();
+        signal(pid.expect("a process id"), Signal::KILL);
+        for wait in waits {
+            error_of(&wait, ErrorKind::WorkerCrashed);
+        }
+        if restarts > 0 {
+            assert_eq!(patient.cpus.remote().get_timeout(SOON).expect("a call"), Some(1.0));
+            assert_eq!(free_cpus(), None, "it has the CPU");
+        }
+        drop(patient);
+        assert!(eventually(|| free_cpus() == Some(1.0)), "{:?}", free_cpus());
+    }
+}
+
+pub(crate) fn an_actor_that_dies_while_a_call_wants_its_cpu_back(env: &Env) {
+    let _running = env.start_with(env.config().num_cpus(1.0));
+    let (pids, open) = (Journal::new(), Latch::new());
+    let (awaited, begun, held) = (Latch::new(), Journal::new(), Latch::new());
+    let _open = (awaited.guard(), held.guard());
+    open.open();
+    let patient = Patient::options().max_restarts(0).remote(pids, open);
+    patient.ready().get_timeout(SOON).expect("it is made");
+    let wait = patient.wait.remote(awaited);
+    let holder = hold::remote(begun, held);
+    begun.expect("begun");
+    awaited.open();
+    let wants_cpu = |wait: &mobula::Wait| matches!(wait.reason, WaitReason::CpuAgain);
+    assert!(eventually(|| testing::waits().iter().any(wants_cpu)), "{:?}", testing::waits());
+    signal(noted_pid(pids), Signal::KILL);
+    error_of(&wait, ErrorKind::WorkerCrashed);
+    held.open();
+    holder.get_timeout(SOON).expect("it goes on");
+    drop(patient);
+    assert!(eventually(|| free_cpus() == Some(1.0)), "{:?}", free_cpus());
+}
+
+/// It may be about to wait, or have waited, when the actor ends here and the process does not know it yet.
+pub(crate) fn the_constructor_of_a_killed_actor_goes_on(env: &Env) {
+    /// Takes so long that it is waited for.
+    #[remote(isolation = "thread", num_cpus = 0)]
+    fn take_a_moment() {
+        thread::sleep(Duration::from_micros(100));
+    }
+    struct Slow;
+
+    #[remote(isolation = "process")]
+    impl Slow {
+        pub(crate) fn new(notes: Journal) -> Self {
+            notes.note("begun");
+            while take_a_moment::remote().get().is_ok() {}
+            notes.note("told");
+            Self
+        }
+    }
+    let _running = env.start_with(env.config().shutdown_grace(SOON * 4));
+    for _ in 0..40 {
+        let notes = Journal::new();
+        let slow = Slow::remote(notes);
+        notes.expect("begun");
+        thread::sleep(Duration::from_millis(1));
+        kill(&slow).expect("it is told");
+        notes.expect("told");
+    }
+}
+
+pub(crate) fn calls_of_one_actor_go_on_at_once_after_their_waits(env: &Env) {
+    let _running = env.start_with(env.config().num_cpus(1.0));
+    let open = Latch::new();
+    open.open();
+    let patient = Patient::remote(Journal::new(), open);
+    patient.ready().get_timeout(SOON).expect("it is made");
+    for _ in 0..50 {
+        let latch = Latch::new();
+        let waits = [0; 4].map(|_| patient.wait.remote(latch));
+        assert!(eventually(|| free_cpus() == Some(1.0)), "they wait");
+        latch.open();
+        for wait in waits {
+            assert!(wait.get_timeout(SOON).expect("it goes on"));
+        }
+        assert_eq!(free_cpus(), None, "the actor has its CPU again");
+    }
 }

@@ -25,8 +25,15 @@ pub(crate) fn program(name: &str, log: &Path, part: &[&str]) -> Command {
 /// Runs a program of the tests to its end.
 #[track_caller]
 pub(crate) fn said_by(part: &[&str]) -> Said {
+    said_with(part, &[])
+}
+
+/// The same, with variables of its environment.
+#[track_caller]
+pub(crate) fn said_with(part: &[&str], env: &[(&str, &str)]) -> Said {
     let folder = folder();
-    let said = run_command(&mut program("program_workers", &folder.path().join("log"), part));
+    let mut command = program("program_workers", &folder.path().join("log"), part);
+    let said = run_command(command.envs(env.iter().copied()));
     assert!(said.has_succeeded, "{part:?}: {}{}", said.stdout, said.stderr);
     said
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::common::{Env, SOON, assert_fails, eventually};
 use crate::crashes::signal;
-use crate::executable::said_by;
+use crate::executable::{said_by, said_with};
+use crate::programs::Said;
 
 #[remote(isolation = "process", max_retries = 0)]
 fn double(x: u64) -> u64 {
@@ -128,50 +129,56 @@ impl Holder {
 }
 
 pub(crate) fn what_cannot_be_serialised(env: &Env) {
-    let _running = env.start();
-    let error = assert_fails(take::remote(Fussy::STAYS).get_timeout(SOON), ErrorKind::Encode);
-    assert!(error.message().contains("it stays where it is"), "{error}");
-    assert_eq!(error.function(), Some("take"), "{error}");
-    let error = assert_fails(make::remote(false, true).get_timeout(SOON), ErrorKind::Encode);
-    assert!(error.message().contains("it stays where it is"), "{error}");
-    assert_eq!(error.function(), Some("make"), "{error}");
-    assert!(take::remote(Fussy::TRAVELS).get_timeout(SOON).expect("the worker lives on"));
-
-    let dead = assert_fails(Holder::remote(Fussy::STAYS).ready().get_timeout(SOON), ErrorKind::ActorDied);
-    assert_eq!(dead.cause().map(Error::kind), Some(ErrorKind::Encode), "{dead:?}");
-    let holder = Holder::remote(Fussy::TRAVELS);
-    let pid = holder.pid.remote().get().expect("a call");
-    assert_fails(holder.swap.remote(Fussy::STAYS).get_timeout(SOON), ErrorKind::Encode);
-    assert_fails(holder.make.remote(false, true).get_timeout(SOON), ErrorKind::Encode);
-    assert_eq!(holder.pid.remote().get_timeout(SOON).expect("the actor lives on"), pid);
+    cannot_travel(env, ErrorKind::Encode, "it stays where it is", &Fussy::STAYS);
 }
 
 pub(crate) fn what_cannot_be_deserialised(env: &Env) {
+    cannot_travel(env, ErrorKind::Decode, "it is lost on the way", &Fussy::IS_LOST);
+}
+
+/// As an argument and as a result, of a task and of an actor: the call fails, and all else goes on.
+fn cannot_travel(env: &Env, kind: ErrorKind, text: &str, fussy: &Fussy) {
+    let (goes, comes) = (fussy.goes, fussy.comes);
     let _running = env.start();
-    let error = assert_fails(take::remote(Fussy::IS_LOST).get_timeout(SOON), ErrorKind::Decode);
-    assert!(error.message().contains("it is lost on the way"), "{error}");
+    let error = assert_fails(take::remote(fussy.clone()).get_timeout(SOON), kind);
+    assert!(error.message().contains(text), "{error}");
     assert_eq!(error.function(), Some("take"), "{error}");
-    let error = assert_fails(make::remote(true, false).get_timeout(SOON), ErrorKind::Decode);
-    assert!(error.message().contains("it is lost on the way"), "{error}");
+    let error = assert_fails(make::remote(goes, comes).get_timeout(SOON), kind);
+    assert!(error.message().contains(text), "{error}");
     assert_eq!(error.function(), Some("make"), "{error}");
     assert!(take::remote(Fussy::TRAVELS).get_timeout(SOON).expect("the worker lives on"));
 
-    let dead = assert_fails(Holder::remote(Fussy::IS_LOST).ready().get_timeout(SOON), ErrorKind::ActorDied);
-    assert_eq!(dead.cause().map(Error::kind), Some(ErrorKind::Decode), "{dead:?}");
+    let dead = assert_fails(Holder::remote(fussy.clone()).ready().get_timeout(SOON), ErrorKind::ActorDied);
+    assert_eq!(dead.cause().map(Error::kind), Some(kind), "{dead:?}");
     let holder = Holder::remote(Fussy::TRAVELS);
     let pid = holder.pid.remote().get().expect("a call");
-    assert_fails(holder.swap.remote(Fussy::IS_LOST).get_timeout(SOON), ErrorKind::Decode);
-    assert_fails(holder.make.remote(true, false).get_timeout(SOON), ErrorKind::Decode);
+    assert_fails(holder.swap.remote(fussy.clone()).get_timeout(SOON), kind);
+    assert_fails(holder.make.remote(goes, comes).get_timeout(SOON), kind);
     assert_eq!(holder.swap.remote(Fussy::TRAVELS).get_timeout(SOON).expect("a call"), Fussy::TRAVELS);
     assert_eq!(holder.pid.remote().get_timeout(SOON).expect("the actor lives on"), pid);
 }
 
+pub(crate) fn no_thread_is_left(_: &Env) {
+    // Stacks so large that those of threads that have ended are not kept for others.
+    let said = said_with(&["threads"], &[("RUST_MIN_STACK", "67108864")]);
+    let word = |start: &str| word(&said, start);
+    assert_eq!(word("a thread"), "false");
+    assert_eq!(word("the call"), "1", "it goes on without its CPUs");
+    assert_eq!(word("a thread again"), "true");
+    assert_eq!(word("who had the CPUs"), "2");
+    assert_eq!(word("the call again"), "1");
+}
+
+/// What a program said after `start`.
+#[track_caller]
+fn word(said: &Said, start: &str) -> String {
+    let found = said.stdout.lines().find_map(|line| line.strip_prefix(start)?.strip_prefix(": "));
+    found.unwrap_or_else(|| panic!("no line {start:?} in {}", said.stdout)).to_owned()
+}
+
 pub(crate) fn no_descriptor_is_left(_: &Env) {
     let said = said_by(&["descriptors"]);
-    let word = |start: &str| {
-        let found = said.stdout.lines().find_map(|line| line.strip_prefix(start)?.strip_prefix(": "));
-        found.unwrap_or_else(|| panic!("no line {start:?} in {}", said.stdout)).to_owned()
-    };
+    let word = |start: &str| word(&said, start);
     assert_eq!(word("before"), "2");
     assert_eq!(word("a warm worker"), "4", "what needs no descriptor works");
     assert_eq!(word("a new worker"), "Io");
@@ -187,10 +194,7 @@ pub(crate) fn no_descriptor_is_left(_: &Env) {
 pub(crate) fn no_shared_memory_is_to_be_had(_: &Env) {
     for what in ["sizes", "addresses", "descriptors"] {
         let said = said_by(&["lack", what]);
-        let word = |start: &str| {
-            let found = said.stdout.lines().find_map(|line| line.strip_prefix(start)?.strip_prefix(": "));
-            found.unwrap_or_else(|| panic!("{what}: no line {start:?} in {}", said.stdout)).to_owned()
-        };
+        let word = |start: &str| word(&said, start);
         let expect = |expected: &[(&str, &str)]| {
             for (start, said) in expected {
                 assert_eq!(word(start), *said, "{what}: {start}");

@@ -23,6 +23,7 @@ mod executable;
 mod faults;
 mod output;
 mod shared;
+mod streams;
 mod warmth;
 
 /// Each behaviour is a test, alone in its process with a session of its own.
@@ -66,6 +67,12 @@ tests! {
         an_actors_calls_are_tried_again
         a_constructor_that_crashes
         a_stream_is_tried_again_until_it_has_yielded
+        a_constructor_that_dies_in_a_wait
+        a_constructor_that_dies_in_a_wait_while_others_have_its_cpu
+        an_actor_that_dies_while_its_calls_wait
+        an_actor_that_dies_while_a_call_wants_its_cpu_back
+        the_constructor_of_a_killed_actor_goes_on
+        calls_of_one_actor_go_on_at_once_after_their_waits
     }
     endings {
         no_process_outlives_a_killed_driver
@@ -95,6 +102,14 @@ tests! {
         what_cannot_be_serialised
         what_cannot_be_deserialised
         no_descriptor_is_left
+        no_thread_is_left
         no_shared_memory_is_to_be_had
+    }
+    streams {
+        an_item_that_cannot_be_read_fails_its_stream_alone
+        an_item_that_cannot_be_read_stops_who_makes_them
+        a_stream_is_cancelled_while_an_item_is_read
+        an_actor_is_killed_while_an_item_is_read
+        a_stream_outlives_the_last_handle
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 use std::fs::File;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ fn main() -> mobula::Result<()> {
             Ok(())
         }
         "lack" => lack(&more[0]),
+        "threads" => {
+            threads();
+            Ok(())
+        }
         "nothing" => nothing::remote().get(),
         "move" => large(&more[0]),
         other => panic!("no part is named {other}"),
@@ -306,6 +311,81 @@ fn lack(what: &str) -> mobula::Result<()> {
     }
     println!("same after: {}", maker.lack.remote(None).get_timeout(TIME)?);
     Ok(())
+}
+
+/// Where a task of this process stands until it may go on.
+#[derive(Default)]
+struct Door {
+    /// Whether somebody stands there, and whether it is open.
+    state: Mutex<(bool, bool)>,
+    changed: Condvar,
+}
+
+impl Door {
+    const fn new() -> Self {
+        Self { state: Mutex::new((false, false)), changed: Condvar::new() }
+    }
+    fn wait_until(&self, change: impl FnOnce(&mut (bool, bool)), is_so: impl Fn(&(bool, bool)) -> bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state);
+        self.changed.notify_all();
+        let state = self.changed.wait_while(state, |state| !is_so(state));
+        drop(state.unwrap_or_else(PoisonError::into_inner));
+    }
+    fn pass(&self) {
+        self.wait_until(|(is_there, _)| *is_there = true, |(_, is_open)| *is_open);
+    }
+    fn expect(&self) {
+        self.wait_until(|_| {}, |(is_there, _)| *is_there);
+    }
+    fn open(&self) {
+        self.wait_until(|(_, is_open)| *is_open = true, |_| true);
+    }
+}
+
+static AWAITED: Door = Door::new();
+static HOLDING: Door = Door::new();
+
+#[remote(isolation = "thread", num_cpus = 0)]
+fn stand() -> u32 {
+    AWAITED.pass();
+    1
+}
+
+#[remote(isolation = "thread", num_cpus = 8)]
+fn hold() -> u32 {
+    HOLDING.pass();
+    2
+}
+
+struct Greedy;
+
+#[remote(isolation = "process", num_cpus = 8)]
+impl Greedy {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+    pub(crate) fn wait(&self) -> mobula::Result<u32> {
+        stand::remote().get()
+    }
+}
+
+/// A call goes on after a wait where others have its CPUs, and no thread is to be had on which to wait for them.
+fn threads() {
+    let greedy = Greedy::remote();
+    let waiting = greedy.wait.remote();
+    AWAITED.expect();
+    let holding = hold::remote();
+    HOLDING.expect();
+    let lacking = Lacking::begin(Lack::Addresses);
+    println!("a thread: {}", std::thread::Builder::new().spawn(|| {}).is_ok());
+    AWAITED.open();
+    println!("the call: {}", word(waiting.get_timeout(TIME)));
+    drop(lacking);
+    println!("a thread again: {}", std::thread::Builder::new().spawn(|| {}).is_ok());
+    HOLDING.open();
+    println!("who had the CPUs: {}", word(holding.get_timeout(TIME)));
+    println!("the call again: {}", word(greedy.wait.remote().get_timeout(TIME)));
 }
 
 #[remote(isolation = "process")]

@@ -295,34 +295,18 @@ impl Worker {
         let host = self.host.upgrade().ok_or_else(shutdown)?;
         let answer = match question {
             Said::Pause { call, on, needed, blocks } => {
-                let news = News::Pause { ticket, on, needed: needed as usize, blocks };
-                match self.guest(call) {
-                    Some(guest) => {
-                        return {
-                            let _: () = guest.news(self, call, news);
-                            Ok(())
-                        };
-                    }
-                    None => Ok(Told::Token(0)),
-                }
+                self.tell(call, News::Pause { ticket, on, needed: needed as usize, blocks });
+                return Ok(());
             }
-            Said::Resume { call, token, blocks } => match self.guest(call) {
-                Some(guest) => {
-                    return {
-                        let _: () = guest.news(self, call, News::Resume { ticket, token, blocks });
-                        Ok(())
-                    };
-                }
-                None => Ok(Told::Done),
-            },
+            Said::Resume { call, token, blocks } => {
+                self.tell(call, News::Resume { ticket, token, blocks });
+                return Ok(());
+            }
             Said::Kill(actor) => {
-                if let Some(actor) = find_actor(peer, &host, actor) {
-                    // Off this thread: ending an actor drops what it holds.
-                    let question = Question::Kill(actor.core());
-                    host.ask(question).map(|_| Told::Done)
-                } else {
-                    Ok(Told::Done)
-                }
+                // One that is gone is as dead as was asked for.
+                find_actor(peer, &host, actor)
+                    .map_or(Ok(()), |actor| host.ask(Question::Kill(actor.core())).map(drop))
+                    .map(|()| Told::Done)
             }
             Said::Named(name, namespace) => {
                 host.ask(Question::Named(&name, namespace.as_deref())).map(|answer| match answer {
@@ -337,8 +321,12 @@ impl Worker {
             Said::Shutdown => {
                 // On a thread of its own: the end waits for this one, too.
                 let end = move || host.end_after(runtime::uninstall);
-                let _ = std::thread::Builder::new().name("mobula-end".into()).spawn(end);
-                Ok(Told::Done)
+                let no_thread = |error| {
+                    let text = format!("the system gives no more threads: {error}");
+                    Error::new(ErrorKind::TooManyThreads, text)
+                };
+                let thread = std::thread::Builder::new().name("mobula-end".into()).spawn(end);
+                thread.map(|_| Told::Done).map_err(no_thread)
             }
             Said::Nodes => host.ask(Question::Nodes).map(|answer| match answer {
                 Answer::Nodes(nodes) => {
@@ -428,7 +416,7 @@ impl Listener for Fill {
         let object = self.object;
         let sent = peer.send(&Message::Filled { object, error }, Some(&values), When::Now);
         if let Err(error) = sent
-            && !error.kind().is_of_process()
+            && error.kind().is_of_message()
         {
             let _ = peer.send(&Message::Filled { object, error: Some(error) }, None, When::Now);
         }
