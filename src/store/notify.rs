@@ -48,7 +48,7 @@ pub(crate) fn notify(waiters: impl IntoIterator<Item = Waiter>, failed: bool) {
         true
     });
     notices.into_iter().flatten().for_each(tell);
-    if is_outermost != Ok(true) {
+    if !matches!(is_outermost, Ok(true)) {
         return;
     }
     while let Ok(Some(batch)) = NOTICES.try_with(next_batch) {
