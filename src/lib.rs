@@ -38,7 +38,7 @@
 //! | make functions, classes and traits remote | [`remote`], the attribute, and its options |
 //! | start a session, set what it has | [`init`], [`Config`] |
 //! | have results | [`ObjectRef`], [`get`], [`wait()`], [`as_completed`], [`ObjectStream`] |
-//! | store, combine | [`put`], [`tree_reduce`] |
+//! | store, combine | [`put`], [`put_async`], [`tree_reduce`] |
 //! | pass large data without copies | [`Array`], [`Buffer`], [`store_stats`] |
 //! | hold, find and end actors | [`ActorHandle`], [`get_actor`], [`kill`], [`exit_actor`] |
 //! | stop work | [`cancel`], [`is_cancelled`], `options().timeout(..)` |
@@ -94,7 +94,7 @@
 //! touches no table. Whatever waits, is placed or fails goes through the kernel: state machines of floor 5
 //! that take an event and the time and return what is to be done, and know no thread, clock or socket.
 //!
-//! To read the code, start with `api/mod.rs` (the semantics, in twelve points), follow one call from
+//! To read the code, start with `api/mod.rs` (the semantics, in thirteen points), follow one call from
 //! `api/call.rs` through `runtime/mod.rs` to `executor/mod.rs`, and read `store/mod.rs` for what a ref
 //! is. Each room's `mod.rs` is its front page.
 
@@ -137,11 +137,11 @@ mod protocol;
 mod transport;
 
 pub use api::{
-    ActorHandle, Arg, Array, Buffer, Class, Completed, Config, Get, IntoArg, Node, Number, ObjectFuture,
-    ObjectRef, ObjectStream, ReadyAndRest, RuntimeContext, Session, StoreStats, View, WaitList, as_completed,
-    available_resources, cancel, cluster_resources, context, exit_actor, get, get_actor, get_actor_in,
-    get_timeout, gpu_ids, init, is_cancelled, is_initialized, kill, node_ip, nodes, put, shutdown,
-    store_stats, tree_reduce, tree_reduce_unordered, wait,
+    ActorHandle, Arg, Array, Buffer, Class, Completed, Config, Get, Holder, IntoArg, Node, Number,
+    ObjectFuture, ObjectRef, ObjectStream, ReadyAndRest, RuntimeContext, Session, StoreStats, View, WaitList,
+    as_completed, available_resources, cancel, cluster_resources, context, exit_actor, get, get_actor,
+    get_actor_in, get_timeout, gpu_ids, init, is_cancelled, is_initialized, kill, node_ip, nodes, put,
+    put_async, shutdown, store_stats, tree_reduce, tree_reduce_unordered, wait,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Wait, WaitReason};
@@ -177,7 +177,7 @@ pub mod __private {
     pub use crate::error::Error;
     pub use crate::registry::{ENTRIES, Entry};
     pub use crate::spec::{ClassDefinition, Definition, Options, Parameter, Placement};
-    pub use crate::store::LocalFuture;
+    pub use crate::store::{LocalFuture, Pins};
     pub use crate::{
         __class_options as class_options, __method_options as method_options, __task_options as task_options,
     };

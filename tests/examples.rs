@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use programs::{Said, run, run_bounded};
 
 /// What is run here, and those that have a file of their own: `parameter_server` and `word_count`.
-const TESTED: [&str; 24] = [
+const TESTED: [&str; 25] = [
     "actor_handles",
     "async_actor",
     "counter",
@@ -17,6 +17,7 @@ const TESTED: [&str; 24] = [
     "example_set_get",
     "fractional_gpus",
     "gym_environment",
+    "larger_than_memory",
     "logging_actor",
     "matrix_dag",
     "max_calls",
@@ -443,6 +444,17 @@ mod processes {
         said.assert_lines(&expected);
         assert_eq!(said.stderr, "");
     }
+}
+
+#[test]
+fn larger_than_memory() {
+    let said = run("larger_than_memory", &["--store", "32", "--data", "128"]);
+    said.assert_lines(&[
+        "32 blocks of 4 MiB; in memory at most 32 MiB: true",
+        "some of them are in files: true",
+        "32 read at random, 0 wrong",
+        "some came back from files: true",
+    ]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::object::{self, ObjectRef};
 use super::slice::{SliceInput, TextInput};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::Object;
+use crate::store::{Object, Pins};
 use crate::value::{Item, Packer, Refs, Unpacker, Value};
 
 /// A value or a ref to one: what a parameter of a remote call holds.
@@ -50,7 +50,7 @@ pub trait Input<T: ?Sized>: Send + Sync + 'static {
     /// The object that must be there first.
     fn need(&self) -> Option<Need>;
     /// The value, borrowed where it lies.
-    fn lend(&self) -> Result<&T>;
+    fn lend<'a>(&'a self, pins: &'a Pins) -> Result<&'a T>;
     /// What it occupies on the heap, in bytes, as far as can be told.
     fn bytes(&self) -> usize;
 }
@@ -96,10 +96,10 @@ impl<T: Send + Sync + 'static> Input<T> for Arg<T> {
         }
     }
 
-    fn lend(&self) -> Result<&T> {
+    fn lend<'a>(&'a self, pins: &'a Pins) -> Result<&'a T> {
         match self {
             Self::Value(value) => Ok(value),
-            Self::Ref(object) => object.peek(),
+            Self::Ref(object) => object.peek(pins),
         }
     }
 
@@ -203,7 +203,7 @@ impl<T: Send + Sync + 'static> Owned<T> {
 
 /// An argument that the call borrows while it runs.
 #[doc(hidden)]
-pub struct Lent<T: ?Sized + Param>(LentInput<T::Input>);
+pub struct Lent<T: ?Sized + Param>(LentInput<T::Input>, Pins);
 
 enum LentInput<I> {
     Own(I),
@@ -214,7 +214,7 @@ enum LentInput<I> {
 impl<T: ?Sized + Param> Lent<T> {
     /// Keeps an argument.
     pub fn new(arg: impl IntoArg<T>) -> Self {
-        Self(LentInput::Own(arg.into_arg()))
+        Self(LentInput::Own(arg.into_arg()), Pins::default())
     }
 
     fn input(&self) -> &T::Input {
@@ -226,7 +226,7 @@ impl<T: ?Sized + Param> Lent<T> {
 
     /// The value where it lies.
     pub fn lend(&self) -> Result<&T> {
-        self.input().lend()
+        self.input().lend(&self.1)
     }
 }
 
@@ -281,7 +281,8 @@ impl<T: ?Sized + Param + Travels + 'static> OneArg for Lent<T> {
             LentInput::Own(input) => Arc::new(input),
             LentInput::Shared(input) => input,
         };
-        (Self(LentInput::Shared(shared.clone())), Self(LentInput::Shared(shared)))
+        let other = Self(LentInput::Shared(shared.clone()), Pins::default());
+        (other, Self(LentInput::Shared(shared), Pins::default()))
     }
 
     fn bytes(&self) -> usize {
@@ -293,7 +294,7 @@ impl<T: ?Sized + Param + Travels + 'static> OneArg for Lent<T> {
     }
 
     fn unpack(from: &mut Unpacker<'_>) -> Result<Self> {
-        T::unpack(from.item()?).map(|input| Self(LentInput::Own(input)))
+        T::unpack(from.item()?).map(|input| Self(LentInput::Own(input), Pins::default()))
     }
 }
 

@@ -16,7 +16,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{self, Share};
+use crate::store;
 use crate::value::{read_buffer, write_buffer};
 
 /// Arrays below are built on the heap: they go inside of messages, and extents of them would be many.
@@ -373,52 +373,10 @@ fn shape_len(shape: &[usize]) -> usize {
     shape.iter().product()
 }
 
-/// What the object store of this process holds and did, in bytes unless it says otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StoreStats {
-    /// Memory of this process that others can map, in use or kept warm.
-    pub bytes_shared: u64,
-    /// Of that, what is in use.
-    pub bytes_used: u64,
-    /// What is read of other processes' memory now.
-    pub bytes_borrowed: u64,
-    /// What was written to shared memory so far.
-    pub bytes_written: u64,
-    /// What was copied so far: into shared memory, or because it lay at no fitting place.
-    pub bytes_copied: u64,
-    /// How often something was to be written so far, and there was no shared memory for it.
-    pub writes_refused: u64,
-}
-
-/// What the object store of this process holds and did so far; nothing without the feature `process`, where
-/// no memory is shared.
-///
-/// ```
-/// # if cfg!(feature = "process") {
-/// let before = mobula::store_stats();
-/// let array = mobula::Array::build([100_000], |all: &mut [f64]| all.fill(1.0))?;
-/// let after = mobula::store_stats();
-/// assert_eq!(after.bytes_written - before.bytes_written, 800_000);
-/// assert_eq!(after.bytes_copied, before.bytes_copied);
-/// # }
-/// # Ok::<(), mobula::Error>(())
-/// ```
-pub fn store_stats() -> StoreStats {
-    let stats = store::shared_memory().map(Share::stats).unwrap_or_default();
-    StoreStats {
-        bytes_shared: stats.committed,
-        bytes_used: stats.used,
-        bytes_borrowed: stats.borrowed,
-        bytes_written: stats.written,
-        bytes_copied: stats.copied,
-        writes_refused: stats.refused_count,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::store_stats;
     use crate::value::{decode_with, encode};
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -165,7 +165,7 @@ pub const fn assert_state<T: State>() {}
 pub const fn assert_value<T: Value>() {}
 
 /// Completes a call's slot with what its code returned.
-pub(super) fn complete<T: Send + Sync + 'static>(slot: &Arc<dyn Object>, result: Result<T>) -> Progress {
+pub(super) fn complete<T: Value>(slot: &Arc<dyn Object>, result: Result<T>) -> Progress {
     match result {
         Ok(value) => {
             let slot = slot.as_any().downcast_ref::<Slot<T>>();

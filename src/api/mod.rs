@@ -37,7 +37,13 @@
 //! 10. **Back-pressure.** Calls queue up to a quarter of the machine's memory. Beyond, `remote` blocks
 //!     the driver, and fails with `QueueFull` in a task. Tasks that send to actors faster than those
 //!     can follow are slowed down before.
-//! 11. **Isolation.** Remote code runs on threads, between which values move as they are. With
+//! 11. **Room.** Values have [`Config::object_store_memory`] together, in all processes of the session. Beyond,
+//!     those that were read longest ago leave memory for files and come back when they are read; a view, an
+//!     argument of a running call keeps its value in memory. Values below 1 KiB stay. [`put`] waits for
+//!     room up to [`Config::store_wait`], then it is `StoreFull`, as it is at once in an async method; there
+//!     [`put_async`] awaits it. A result is never refused: others make way. What cannot be read back as it
+//!     was written is `ObjectLost`.
+//! 12. **Isolation.** Remote code runs on threads, between which values move as they are. With
 //!     `isolation = "process"` it runs in a child process of the same executable, where `main` never runs:
 //!     values travel as bytes, large ones through shared memory. All points above hold there too. What ends
 //!     the process fails what ran in it, with `WorkerCrashed` or `OutOfMemory`; tasks are tried again
@@ -45,7 +51,7 @@
 //!     within the session's grace is ended with its process. `max_calls` replaces the process of a function
 //!     after so many calls; an actor keeps its own. In a build without the feature `process`, and on other
 //!     systems than Linux, what asks for a process fails with `Unsupported`.
-//! 12. **Shutdown.** Queued calls get `Shutdown`; running ones see [`is_cancelled`] and have a grace of
+//! 13. **Shutdown.** Queued calls get `Shutdown`; running ones see [`is_cancelled`] and have a grace of
 //!     2 s; then they are left behind. One that goes on making calls all the same is not waited for.
 
 pub(crate) mod arg;
@@ -54,15 +60,17 @@ pub(crate) mod call;
 mod completed;
 mod context;
 pub(crate) mod handle;
+mod machine;
 mod object;
 mod options;
 pub(crate) mod session;
 mod slice;
+mod store;
 mod stream;
 mod tree;
 
 pub use arg::{Arg, IntoArg};
-pub use array::{Array, Buffer, Number, StoreStats, store_stats};
+pub use array::{Array, Buffer, Number};
 pub use completed::{Completed, as_completed};
 pub use context::{
     Node, RuntimeContext, available_resources, cluster_resources, context, exit_actor, gpu_ids, is_cancelled,
@@ -70,8 +78,10 @@ pub use context::{
 };
 pub use handle::{ActorHandle, Class, get_actor, get_actor_in, kill};
 pub use object::{
-    Get, ObjectFuture, ObjectRef, ReadyAndRest, View, WaitList, cancel, get, get_timeout, put, wait,
+    Get, ObjectFuture, ObjectRef, ReadyAndRest, View, WaitList, cancel, get, get_timeout, put, put_async,
+    wait,
 };
 pub use session::{Config, Session, init, is_initialized, shutdown};
+pub use store::{Holder, StoreStats, store_stats};
 pub use stream::{ObjectStream, Sink};
 pub use tree::{tree_reduce, tree_reduce_unordered};

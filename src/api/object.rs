@@ -17,7 +17,7 @@ use crate::executor;
 use crate::id::ObjectId;
 use crate::runtime::{self, Answer, Pause, Question, Station, Waiting, Wanted, with_frame};
 use crate::spec::Definition;
-use crate::store::{Counted, Listener, Object, Of, Slot, Waiter};
+use crate::store::{self, Counted, Listener, Object, Of, Pinned, Pins, Slot, Waiter};
 use crate::value;
 
 /// A ref to the result of a call, or to a value that was [`put`].
@@ -65,13 +65,22 @@ impl<T: Send + Sync + 'static> ObjectRef<T> {
         self.slot().head().is_complete()
     }
 
-    /// The value where it lies; for a call whose arguments are there.
-    pub(super) fn peek(&self) -> Result<&T> {
-        match self.0.value() {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(error)) => Err(error.clone()),
-            None => Err(Error::new(ErrorKind::ObjectLost, "the value was moved out")),
-        }
+    /// Why there is no value, if it failed.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.0.read(|_| ()).err()
+    }
+
+    /// The value where it lies, and stays as long as `pins`; for a call whose arguments are there.
+    pub(super) fn peek<'a>(&'a self, pins: &'a Pins) -> Result<&'a T> {
+        pins.read(&self.0)
+    }
+
+    /// A copy of the value; on a thread that others share it waits for no room.
+    fn read_now(&self) -> Result<T>
+    where
+        T: Clone,
+    {
+        store::hurrying(|| self.0.read(T::clone))
     }
 
     /// The value, moved if this is the last ref.
@@ -79,7 +88,7 @@ impl<T: Send + Sync + 'static> ObjectRef<T> {
     where
         T: Clone,
     {
-        self.0.take().or_else(|counted| Self(counted).peek().cloned())
+        self.0.take().or_else(|counted| counted.read(T::clone))
     }
 
     /// Waits until the value is there, at most until a time.
@@ -104,7 +113,7 @@ impl<T: Send + Sync + 'static> ObjectRef<T> {
         T: Clone,
     {
         self.wait(None)?;
-        self.peek().cloned()
+        self.0.read(T::clone)
     }
 
     /// As [`get`](Self::get), but `Timeout` if the value has not come after `timeout`. The call goes on.
@@ -113,14 +122,15 @@ impl<T: Send + Sync + 'static> ObjectRef<T> {
         T: Clone,
     {
         self.wait(Instant::now().checked_add(timeout))?;
-        self.peek().cloned()
+        self.0.read(T::clone)
     }
 
     /// Waits for the value and borrows it where it lies, without a copy. Errors as [`get`](Self::get).
     pub fn view(&self) -> Result<View<T>> {
         self.wait(None)?;
-        self.peek()?;
-        Ok(View(self.clone()))
+        let pinned = self.0.pin()?;
+        pinned.value()?;
+        Ok(View(pinned))
     }
 
     /// Waits for the value and moves it out, if this is the last ref to it.
@@ -128,9 +138,9 @@ impl<T: Send + Sync + 'static> ObjectRef<T> {
     /// Errors as [`get`](Self::get), and `Unsupported` if there are other refs.
     pub fn into_inner(self) -> Result<T> {
         self.wait(None)?;
-        self.0.take().map_err(|counted| match Self(counted).peek() {
+        self.0.take().map_err(|counted| match counted.read(|_| ()) {
             Err(error) => error,
-            Ok(_) => Error::new(ErrorKind::Unsupported, "other refs to this object exist: use get or view"),
+            Ok(()) => Error::new(ErrorKind::Unsupported, "other refs to this object exist: use get or view"),
         })
     }
 
@@ -232,6 +242,9 @@ impl<T: Send + Sync + 'static> Hash for ObjectRef<T> {
 
 impl<T: Send + Sync + 'static> Serialize for ObjectRef<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if value::is_weighing() {
+            return serializer.serialize_unit();
+        }
         let (id, kept) = self.named().map_err(serde::ser::Error::custom)?;
         value::write_counted(id, kept, serializer)
     }
@@ -251,9 +264,20 @@ pub(super) fn read_ref<T: value::Value>(id: &[u8]) -> Result<ObjectRef<T>> {
 
 pub(super) fn find<T: value::Value>(id: ObjectId) -> Result<ObjectRef<T>> {
     static ELSEWHERE: Definition = Definition::internal("object of another process");
+    let is_it = |kept: &value::Kept| {
+        let object: &Counted<dyn Object> = kept.downcast_ref()?;
+        (object.object().head().known_id() == Some(id)).then(|| object.object().clone())
+    };
+    if let Some(object) = value::at_hand(is_it) {
+        return typed(id, object);
+    }
     let make = || -> Arc<dyn Object> { Slot::<T>::empty(&ELSEWHERE) };
     let answer = session::with_runtime(|runtime| runtime.ask(Question::Object(id, &make)))??;
     let Answer::Object(object) = answer else { unreachable!("asked for an object") };
+    typed(id, object)
+}
+
+fn typed<T: value::Value>(id: ObjectId, object: Arc<dyn Object>) -> Result<ObjectRef<T>> {
     let text = || format!("{id} is not a `{}`", std::any::type_name::<T>());
     let typed = object.typed().downcast::<Arc<dyn Of<T>>>();
     let object = *typed.map_err(|_| Error::new(ErrorKind::WrongType, text()))?;
@@ -263,13 +287,13 @@ pub(super) fn find<T: value::Value>(id: ObjectId) -> Result<ObjectRef<T>> {
 
 /// A value borrowed where it lies in the store; it stays while a view of it does.
 #[derive(Clone, Debug)]
-pub struct View<T: Send + Sync + 'static>(ObjectRef<T>);
+pub struct View<T: Send + Sync + 'static>(Pinned<dyn Of<T>>);
 
 impl<T: Send + Sync + 'static> Deref for View<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.0.peek().expect("a view is made of a value that is there and counts as a ref")
+        self.0.value().expect("a view is made of a value that is there and counts as a ref")
     }
 }
 
@@ -344,7 +368,7 @@ impl<T: Clone + Send + Sync + 'static> Future for ObjectFuture<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         if self.object.is_ready() {
             self.leave();
-            return Poll::Ready(self.object.peek().cloned());
+            return Poll::Ready(self.object.read_now());
         }
         if let Some(wake) = &self.wake {
             wake.set(cx.waker());
@@ -364,7 +388,7 @@ impl<T: Clone + Send + Sync + 'static> Future for ObjectFuture<T> {
             return Poll::Pending;
         }
         self.leave();
-        Poll::Ready(self.object.peek().cloned())
+        Poll::Ready(self.object.read_now())
     }
 }
 
@@ -409,7 +433,7 @@ impl<T: Clone + Send + Sync + 'static> Get for ObjectRef<T> {
 
     fn get_until(&self, until: Option<Instant>) -> Result<T> {
         self.wait(until)?;
-        self.peek().cloned()
+        self.0.read(T::clone)
     }
 }
 
@@ -427,7 +451,7 @@ impl<T: Clone + Send + Sync + 'static> Get for [ObjectRef<T>] {
                 return Err(too_late(late.map_or("", |object| object.slot().head().definition().name)));
             }
         }
-        self.iter().map(|object| object.peek().cloned()).collect()
+        self.iter().map(|object| object.0.read(T::clone)).collect()
     }
 }
 
@@ -614,12 +638,32 @@ fn has_duplicates<T: Send + Sync + 'static>(refs: &[ObjectRef<T>]) -> bool {
     seen.windows(2).any(|pair| pair[0] == pair[1])
 }
 
+static PUT: Definition = Definition::internal("put");
+
 /// Stores a value and returns a ref to it.
 ///
-/// `Shutdown` after the end of the session.
+/// Where there is no room, other values leave memory for files; if none can, this waits, see
+/// [`Config::store_wait`](crate::Config::store_wait), but not in an async method: there it is
+/// [`put_async`] that waits.
+///
+/// `StoreFull`, naming the largest objects, if there is no room in time; `Shutdown` after the end of the
+/// session.
 pub fn put<T: value::Value>(value: T) -> Result<ObjectRef<T>> {
-    static PUT: Definition = Definition::internal("put");
-    session::with_runtime(|_| ObjectRef::new(Slot::full(&PUT, value)))
+    session::with_runtime(|_| ())?;
+    let put = || store::put(&PUT, value).map(|slot| ObjectRef::new(slot));
+    // A thread that async calls share waits for nothing.
+    if runtime::may_block().is_ok() { put() } else { store::hurrying(put) }
+}
+
+/// As [`put`], but where there is no room it awaits some, and lets others go on meanwhile.
+pub async fn put_async<T: value::Value>(value: T) -> Result<ObjectRef<T>> {
+    session::with_runtime(|_| ())?;
+    // Room may take a while, which a thread of its own waits for.
+    let slot = match store::try_put(&PUT, value) {
+        Ok(slot) => slot,
+        Err(value) => store::elsewhere(move || store::put(&PUT, value)).await?,
+    };
+    Ok(ObjectRef::new(slot))
 }
 
 /// Cancels the call that makes an object, and the calls that it made: queued work goes, async work is

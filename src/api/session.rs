@@ -1,9 +1,11 @@
 //! Sessions: [`init`], [`Config`], [`shutdown`], and the session that the first call starts.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::machine;
 use crate::clock::SystemClock;
 use crate::embedded::{Embedded, Settings};
 use crate::error::{Error, ErrorKind, Result};
@@ -11,6 +13,7 @@ use crate::id::JobId;
 use crate::resource::{CPU, GPU, MEMORY, Quantity, ResourceSet};
 use crate::runtime::{self, ActorRef, Creation, Runtime};
 use crate::spec::Isolation;
+use crate::store::{self, Bounds};
 use crate::{executor, registry};
 
 /// The most threads of a session unless told otherwise; the operating system gives out near 16,000.
@@ -34,6 +37,8 @@ pub struct Config {
     resources: Vec<(String, f64)>,
     memory: Option<u64>,
     object_store_memory: Option<u64>,
+    spill_dir: Option<PathBuf>,
+    store_wait: Option<Duration>,
     namespace: Option<String>,
     log_level: Option<String>,
     env: Vec<(String, String)>,
@@ -80,10 +85,26 @@ impl Config {
         self
     }
 
-    /// Memory of the object store, in bytes; by default 30 % of the machine's. In one process values
-    /// stay where they are, and nothing is bounded by it.
+    /// Memory of the object store, in bytes, for all processes of the session together; by default 30 % of
+    /// what the machine or its control group grants. Beyond it the values that were read longest ago are
+    /// written to files, see [`spill_dir`](Self::spill_dir), and read back when they are needed.
     pub fn object_store_memory(mut self, bytes: u64) -> Self {
         self.object_store_memory = Some(bytes);
+        self
+    }
+
+    /// Where values are spilled to when the object store is full; by default `mobula-<user>` in the directory
+    /// for temporary files. The session makes a directory of its own there, and removes it at its end; what
+    /// a session that crashed has left is removed when the next one spills.
+    pub fn spill_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.spill_dir = Some(path.into());
+        self
+    }
+
+    /// How long [`put`](crate::put) and other writes wait for room in the object store before they fail
+    /// with `StoreFull`; 10 s by default.
+    pub fn store_wait(mut self, wait: Duration) -> Self {
+        self.store_wait = Some(wait);
         self
     }
 
@@ -180,7 +201,7 @@ impl Config {
         if self.gateway.is_some() {
             return unsupported("HTTP gateway");
         }
-        let machine = machine_memory();
+        let machine = machine::memory();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let mut total = ResourceSet::new();
         total.set(CPU, amount("num_cpus", self.num_cpus.unwrap_or(cores as f64))?);
@@ -207,6 +228,11 @@ impl Config {
             clock: Arc::new(SystemClock),
             isolation: self.isolation.as_deref().map_or(Ok(Isolation::Thread), Isolation::of)?,
             env: self.env.clone(),
+            store: Bounds {
+                limit: self.object_store_memory.unwrap_or(machine / 10 * 3),
+                wait: self.store_wait.unwrap_or(store::WAIT),
+                spill: self.spill_dir.clone().unwrap_or_else(store::default_base),
+            },
             log_level: self.log_level.clone().unwrap_or_else(|| "warn".into()),
         })
     }
@@ -218,19 +244,15 @@ impl Config {
         fill(&mut self.num_gpus, "NUM_GPUS")?;
         fill(&mut self.memory, "MEMORY")?;
         fill(&mut self.object_store_memory, "OBJECT_STORE_MEMORY")?;
+        fill(&mut self.spill_dir, "SPILL_DIR")?;
         fill(&mut self.namespace, "NAMESPACE")?;
         fill(&mut self.log_level, "LOG_LEVEL")?;
         fill(&mut self.gateway, "GATEWAY")?;
         fill(&mut self.max_threads, "MAX_THREADS")?;
         fill(&mut self.queue_memory, "QUEUE_MEMORY")?;
         fill(&mut self.isolation, "ISOLATION")?;
-        let mut seconds = None;
-        fill::<f64>(&mut seconds, "SHUTDOWN_GRACE")?;
-        if let (None, Some(seconds)) = (self.shutdown_grace, seconds) {
-            let grace = Duration::try_from_secs_f64(seconds);
-            let text = format!("MOBULA_SHUTDOWN_GRACE = {seconds}: it is a number of seconds");
-            self.shutdown_grace = Some(grace.map_err(|_| Error::new(ErrorKind::InvalidOption, text))?);
-        }
+        fill_seconds(&mut self.shutdown_grace, "SHUTDOWN_GRACE")?;
+        fill_seconds(&mut self.store_wait, "STORE_WAIT")?;
         Ok(self)
     }
 
@@ -265,19 +287,15 @@ fn fill<T: std::str::FromStr>(setting: &mut Option<T>, name: &str) -> Result<()>
     Ok(())
 }
 
-/// The memory of the machine in bytes, or of the control group that holds this process if it is less.
-fn machine_memory() -> u64 {
-    const UNKNOWN: u64 = 4 << 30;
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let total = read("/proc/meminfo").and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
-    });
-    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .filter_map(|path| read(path)?.trim().parse::<u64>().ok())
-        .min();
-    total.unwrap_or(UNKNOWN).min(group.unwrap_or(u64::MAX))
+fn fill_seconds(setting: &mut Option<Duration>, name: &str) -> Result<()> {
+    let mut seconds = None;
+    fill::<f64>(&mut seconds, name)?;
+    if let (None, Some(seconds)) = (&setting, seconds) {
+        let text = format!("MOBULA_{name} = {seconds}: it is a number of seconds");
+        let duration = Duration::try_from_secs_f64(seconds);
+        *setting = Some(duration.map_err(|_| Error::new(ErrorKind::InvalidOption, text))?);
+    }
+    Ok(())
 }
 
 /// A running session; dropping it ends the session, as [`shutdown`] does.

@@ -9,6 +9,7 @@ use super::array::Array;
 use super::object::{self, ObjectRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ObjectId;
+use crate::store::Pins;
 use crate::value::{self, Item, Packer, Refs, Value};
 
 /// A slice: owned, or where it lies.
@@ -23,7 +24,7 @@ enum Source<U> {
 /// What holds a slice.
 trait Holder<U>: Send + Sync {
     fn need(&self) -> Option<Need>;
-    fn lend(&self) -> Result<&[U]>;
+    fn lend<'a>(&'a self, pins: &'a Pins) -> Result<&'a [U]>;
     fn pack(&self, packer: &mut Packer) -> Result<()>;
 }
 
@@ -32,8 +33,8 @@ impl<U: Value, H: AsRef<[U]> + Send + Sync + 'static> Holder<U> for ObjectRef<H>
         need_of(self)
     }
 
-    fn lend(&self) -> Result<&[U]> {
-        self.peek().map(AsRef::as_ref)
+    fn lend<'a>(&'a self, pins: &'a Pins) -> Result<&'a [U]> {
+        self.peek(pins).map(AsRef::as_ref)
     }
 
     fn pack(&self, packer: &mut Packer) -> Result<()> {
@@ -42,14 +43,15 @@ impl<U: Value, H: AsRef<[U]> + Send + Sync + 'static> Holder<U> for ObjectRef<H>
             let (id, kept) = self.named()?;
             return packer.reference(&(id, is_array::<H>()), kept);
         }
-        let holder: &dyn Any = self.peek()?;
+        let pins = Pins::default();
+        let holder: &dyn Any = self.peek(&pins)?;
         if let Some(numbers) = array_bytes(holder) {
             return packer.bytes(numbers);
         }
         if holder.is::<Vec<U>>() {
             return ObjectRef::pack(self, packer);
         }
-        packer.slice(self.lend()?)
+        packer.slice(self.lend(&pins)?)
     }
 }
 
@@ -94,10 +96,10 @@ impl<U: Send + Sync + 'static> Input<[U]> for SliceInput<U> {
         }
     }
 
-    fn lend(&self) -> Result<&[U]> {
+    fn lend<'a>(&'a self, pins: &'a Pins) -> Result<&'a [U]> {
         match &self.0 {
             Source::Own(values) => Ok(values),
-            Source::There(holder) => holder.lend(),
+            Source::There(holder) => holder.lend(pins),
         }
     }
 
@@ -152,9 +154,9 @@ impl Input<str> for TextInput {
         }
     }
 
-    fn lend(&self) -> Result<&str> {
+    fn lend<'a>(&'a self, pins: &'a Pins) -> Result<&'a str> {
         match &self.0 {
-            Text::Arg(arg) => Input::<String>::lend(arg).map(String::as_str),
+            Text::Arg(arg) => Input::<String>::lend(arg, pins).map(String::as_str),
             Text::There(bytes) => std::str::from_utf8(bytes).map_err(|_| wrong::<str>()),
         }
     }
@@ -185,7 +187,7 @@ macro_rules! numbers {
                 None
             }
 
-            fn lend(&self) -> Result<&[$number]> {
+            fn lend<'a>(&'a self, _: &'a Pins) -> Result<&'a [$number]> {
                 Ok(self.as_slice())
             }
 

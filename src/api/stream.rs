@@ -203,7 +203,7 @@ impl<T: Value> ObjectStream<T> {
             return Poll::Pending;
         }
         self.is_over = true;
-        let error = self.producer.as_ref().and_then(|producer| producer.peek().err());
+        let error = self.producer.as_ref().and_then(ObjectRef::failure);
         Poll::Ready(error.map(|error| ObjectRef::failed(self.definition, error)))
     }
 

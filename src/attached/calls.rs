@@ -12,7 +12,7 @@ use crate::registry::{self, Entry, Opener, Opening};
 use crate::runtime::{Lease, Task, with_frame};
 use crate::scheduler::Grant;
 use crate::spec::Options;
-use crate::store::{Away, Counted, Listener, Object, Started, Waiter, start};
+use crate::store::{Away, Counted, Listener, Object, Started, Waiter, start, watch};
 use crate::transport::{Load, Receipt, When};
 use crate::value::{Encoded, Refs};
 
@@ -276,13 +276,13 @@ impl Attached {
         let pending = lock(&self.pending).remove(&id);
         let object = lock(&self.objects).get(&id).and_then(Weak::upgrade);
         if let Some(object) = object {
-            match error {
-                Some(error) => drop(object.fail(error)),
-                None => {
-                    if let Err(error) = executor::guard(|| object.fill(&mut load.unpacker())) {
-                        object.fail(error);
-                    }
+            if let Some(error) = error {
+                object.fail(error);
+            } else {
+                if let Err(error) = executor::guard(|| object.fill(&mut load.unpacker())) {
+                    object.fail(error);
                 }
+                watch(&object);
             }
         }
         if let Some(Some(mut call)) = pending {

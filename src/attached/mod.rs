@@ -66,6 +66,8 @@ pub(crate) struct Attached {
     tickets: AtomicU64,
     questions: Mutex<HashMap<u64, Sender<Result<Told>>>>,
     is_leaving: AtomicBool,
+    /// Whether a thread makes room for another process.
+    is_relieving: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::executor::{self, Desk, Pool, Stage, Threads};
 use crate::id::{ActorId, ObjectId};
 use crate::process::{self, Entry};
-use crate::protocol::{Message, VERSION};
+use crate::protocol::{Message, Said, Told, VERSION};
 use crate::runtime::{self, ActorRef, Identity, Runtime};
 use crate::store::{self, Counted, Object, Table};
 use crate::transport::{self, Load, Naming, Peer, Receiver, When};
@@ -105,14 +105,35 @@ impl Attached {
             tickets: AtomicU64::new(0),
             questions: Mutex::default(),
             is_leaving: AtomicBool::new(false),
+            is_relieving: AtomicBool::new(false),
         });
         let desk: Arc<dyn Desk> = this.clone();
         this.pool.attach(&desk);
+        this.share_store();
         Ok(this)
+    }
+
+    /// Room and directories are the parent's.
+    fn share_store(&self) {
+        let (asking, needing) = (self.me.clone(), self.me.clone());
+        store::files().follow(move || {
+            let parent = asking.upgrade().ok_or(std::io::ErrorKind::BrokenPipe)?;
+            match parent.question(Said::SpillDirectory) {
+                Ok(Told::Directory(path)) => Ok(path),
+                Ok(_) => Err(std::io::ErrorKind::InvalidData.into()),
+                Err(error) => Err(std::io::Error::other(error)),
+            }
+        });
+        store::set_others(move |bytes| {
+            if let Some(this) = needing.upgrade() {
+                this.tell(&Message::Relieve { bytes });
+            }
+        });
     }
 
     /// Handles what comes until the parent is gone or says that it is over.
     fn read_all(&self, peer: &Arc<Peer>, receiver: &mut Receiver) -> Result<()> {
+        store::hurry();
         while let Some(frame) = receiver.next()? {
             if let Some((message, load)) = peer.read(frame)? {
                 self.handle(message, &load)?;
@@ -147,6 +168,8 @@ impl Attached {
                 self.peer().returned(extents, objects, actors)?;
             }
             Message::Forget { segments } => self.peer().forgotten(&segments)?,
+            Message::Vacated { segments } => self.peer().vacated(&segments)?,
+            Message::Relieve { bytes } => self.relieve(bytes),
             Message::Leave => self.leave(),
             other => {
                 let text = format!("a parent has no such message for a worker: {other:?}");
@@ -154,6 +177,21 @@ impl Attached {
             }
         }
         Ok(())
+    }
+
+    /// Somebody else needs room. On a thread of its own, since a file may have to be asked for.
+    fn relieve(&self, bytes: u64) {
+        if self.is_relieving.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let Some(this) = self.me.upgrade() else { return };
+        let body = move || {
+            store::relieve(bytes);
+            this.is_relieving.store(false, Ordering::Release);
+        };
+        if std::thread::Builder::new().name("mobula-relief".into()).spawn(body).is_err() {
+            self.is_relieving.store(false, Ordering::Release);
+        }
     }
 
     /// Hands over and goes: at once, or when what runs here has returned.

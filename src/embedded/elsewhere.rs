@@ -39,6 +39,8 @@ pub(super) trait Elsewhere: Any + Send + Sync {
     fn dismiss(&self);
     /// Ends all that is left, and waits until it is gone.
     fn close(&self);
+    /// The object store needs room for so many bytes.
+    fn relieve(&self, bytes: u64);
     /// How many messages, their bytes, and the system calls that carried them, there and back.
     fn traffic(&self) -> [u64; 3];
 }

@@ -54,6 +54,7 @@ impl Embedded {
         self.elsewhere.iter().for_each(|elsewhere| elsewhere.close());
         self.timer.stop();
         self.stage.stop(all_idle);
+        crate::store::files().end();
         let detached = std::mem::take(&mut *lock(&self.detached));
         drop(detached);
     }

@@ -57,7 +57,7 @@ use crate::runtime::{
 };
 use crate::scheduler::{Lines, Waits};
 use crate::spec::Isolation;
-use crate::store::{Object, Table};
+use crate::store::{self, Bounds, Object, Table};
 
 /// What an embedded session is made of.
 pub(crate) struct Settings {
@@ -72,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) isolation: Isolation,
     /// What is set in the environment of worker processes.
     pub(crate) env: Vec<(String, String)>,
+    /// How much the object store may have.
+    pub(crate) store: Bounds,
     /// What workers log where their programs have set no logger.
     pub(crate) log_level: String,
 }
@@ -143,6 +145,13 @@ impl Embedded {
         });
         let desk: Arc<dyn Desk> = this.clone();
         this.pool.attach(&desk);
+        store::bound(&this.settings.store);
+        let others = Arc::downgrade(&this);
+        store::set_others(move |bytes| {
+            if let Some(elsewhere) = others.upgrade().as_ref().and_then(|host| host.elsewhere.as_ref()) {
+                elsewhere.relieve(bytes);
+            }
+        });
         Ok(this)
     }
 

@@ -23,7 +23,7 @@ use crate::id::{ActorId, ObjectId, WorkerId};
 use crate::process::{Ending, Launch, Process};
 use crate::protocol::{Gate, Message, Told, VERSION};
 use crate::runtime::{ActorRef, Base, Pause, Runtime};
-use crate::store::{self, Counted, Mark, Object};
+use crate::store::{self, BoardSlot, Counted, Mark, Object};
 use crate::transport::{self, Load, Naming, Peer, Receiver, When};
 
 /// How long a worker may take until it says its first word.
@@ -115,6 +115,8 @@ pub(super) struct Worker {
     cancelling: Mutex<()>,
     /// How often it has said that a call begins.
     begun: AtomicU64,
+    /// Where it counts what it has of the object store.
+    slot: Mutex<Option<BoardSlot>>,
     /// The thread that hears it.
     reader: OnceLock<ThreadId>,
     calls: Mutex<Calls>,
@@ -147,6 +149,7 @@ impl Worker {
             gate: OnceLock::new(),
             cancelling: Mutex::default(),
             begun: AtomicU64::new(0),
+            slot: Mutex::default(),
             reader: OnceLock::new(),
             calls: Mutex::default(),
             streams: Mutex::default(),
@@ -336,6 +339,7 @@ impl Worker {
 
     fn serve(self: Arc<Self>, launch: Launch, ready: impl FnOnce(&Arc<Self>)) {
         let _ = self.reader.set(std::thread::current().id());
+        store::hurry();
         match self.begin(launch) {
             Ok((peer, mut receiver)) => {
                 ready(&self);
@@ -348,6 +352,7 @@ impl Worker {
                 self.gone(&error);
                 peer.end();
                 store::arena().detach(self.id);
+                self.leave_store();
             }
             Err(error) => {
                 if let Some(process) = self.process.get() {
@@ -396,6 +401,7 @@ impl Worker {
             _ => return Err(Error::new(ErrorKind::Decode, "the worker's first word is no greeting")),
         }
         receiver.set_timeout(None);
+        self.show_board(&host, &peer)?;
         receiver.offer_rings();
         *lock(&self.start) = Start::Up(peer.clone());
         self.started.notify_all();
@@ -431,6 +437,25 @@ impl Worker {
                 return Some(error);
             }
         }
+    }
+
+    /// What the process had of the object store is free, and what it had spilled is gone.
+    fn leave_store(&self) {
+        let slot = lock(&self.slot).take();
+        drop(slot);
+        if let Some(pid) = self.pid() {
+            store::files().sweep(pid);
+        }
+    }
+
+    /// Has the worker count what it has of the object store beside the others.
+    fn show_board(&self, host: &Arc<Embedded>, peer: &Arc<Peer>) -> Result<()> {
+        // Without memory for that it counts by itself.
+        let Some(boards) = host.workforce().boards() else { return Ok(()) };
+        let slot = boards.slot();
+        let shown = peer.show_board(&boards, slot.index(), host.settings.store.wait);
+        *lock(&self.slot) = Some(slot);
+        shown
     }
 
     fn end_process(&self, is_faulty: bool) -> Option<Ending> {
@@ -512,6 +537,7 @@ impl Worker {
             }
             Message::Returned { extents, objects, actors } => peer.returned(extents, objects, actors)?,
             Message::Forget { segments } => peer.forgotten(&segments)?,
+            Message::Vacated { segments } => peer.vacated(&segments)?,
             Message::Goodbye => self.is_leaving.store(true, Ordering::Release),
             Message::Ask { ticket, question } => self.answer(peer, ticket, question)?,
             message => self.handle_call(peer, message, &load)?,

@@ -26,11 +26,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::executor::{self, Courier};
 use crate::id::{ActorId, ObjectId, WorkerId};
 use crate::process::{Launch, Spawner};
+use crate::protocol::Message;
 use crate::resource::GPU;
 use crate::runtime::{ActorRef, Mailbox, Runtime};
 use crate::spec::{ClassDefinition, Definition, Options};
-use crate::store::{Counted, Listener, Object, Slot, Waiter};
-use crate::transport::{Load, Names, Peer, Traffic};
+use crate::store::{Boards, Counted, Listener, Object, Slot, Waiter, watch};
+use crate::transport::{Load, Names, Peer, Traffic, When};
 use crate::value::{Opaque, Unpacker};
 
 /// How long a worker without work stays.
@@ -84,6 +85,8 @@ pub(super) struct Workforce {
     all: Mutex<HashMap<WorkerId, Arc<Worker>>>,
     /// What went over the sockets of those that are gone.
     past: Mutex<Traffic>,
+    /// Where all count what they have of the object store, from the first worker on.
+    boards: Mutex<Option<Arc<Boards>>>,
 }
 
 impl Workforce {
@@ -98,6 +101,28 @@ impl Workforce {
         let made = Arc::new(Spawner::start()?);
         *hiring = Hiring::On(made.clone());
         Ok(made)
+    }
+
+    /// Where workers count what they have of the object store; `None` if there is no memory for that.
+    pub(super) fn boards(&self) -> Option<Arc<Boards>> {
+        let mut boards = lock(&self.boards);
+        if boards.is_none() {
+            match Boards::open() {
+                Ok(opened) => *boards = Some(opened),
+                Err(error) => tracing::warn!(target: "mobula", "workers count by themselves: {error}"),
+            }
+        }
+        boards.clone()
+    }
+
+    /// Asks the workers for room, but not the one that needs it.
+    pub(super) fn relieve_all_but(&self, asker: Option<WorkerId>, bytes: u64) {
+        let all: Vec<_> = lock(&self.all).values().cloned().collect();
+        for worker in all.iter().filter(|worker| Some(worker.id()) != asker) {
+            if let Some(peer) = worker.peer_now() {
+                let _ = peer.send(&Message::Relieve { bytes }, None, When::Now);
+            }
+        }
     }
 
     /// Starts a worker.
@@ -261,6 +286,10 @@ impl Elsewhere for Workforce {
         drop(hiring);
     }
 
+    fn relieve(&self, bytes: u64) {
+        self.relieve_all_but(None, bytes);
+    }
+
     fn traffic(&self) -> [u64; 3] {
         let all: Vec<_> = lock(&self.all).values().cloned().collect();
         let peers = all.iter().filter_map(|worker| worker.peer_now());
@@ -292,6 +321,7 @@ pub(super) fn fill(object: &Arc<dyn Object>, error: Option<Error>, load: &Load) 
     } else {
         read_into(object, load.names(), &mut load.unpacker());
     }
+    watch(object);
 }
 
 /// Completes an object with a value of its own type; reading it runs a user's code.
@@ -334,16 +364,14 @@ fn typed_of(opaque: Counted<dyn Object>, typed: &Arc<dyn Object>) {
                 return;
             }
             let slot = opaque.object().clone().typed().downcast::<Arc<dyn crate::store::Of<Opaque>>>();
-            let value = slot.ok().and_then(|slot| {
-                let slot = Counted::new(*slot);
-                slot.value()?.ok().cloned()
-            });
-            match value {
-                Some(value) => {
+            let gone = |_| Error::new(ErrorKind::ObjectLost, "the value is gone");
+            match slot.map_err(gone).and_then(|slot| Counted::new(*slot).read(Opaque::clone)) {
+                Ok(value) => {
                     let names = Peer::names_in(&value);
                     read_into(&typed, names, &mut value.unpacker());
+                    watch(&typed);
                 }
-                None => drop(typed.fail(Error::new(ErrorKind::ObjectLost, "the value is gone"))),
+                Err(error) => drop(typed.fail(error)),
             }
         }
     }

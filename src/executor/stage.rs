@@ -10,6 +10,7 @@ use actix_rt::{Arbiter, ArbiterHandle, System};
 use super::attempt;
 use super::threads::{Permit, Threads};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store;
 
 type Body = Box<dyn FnOnce() + Send>;
 
@@ -136,6 +137,8 @@ impl Stage {
             move || {
                 System::set_current(system);
                 let arbiter = Arbiter::new();
+                // Many calls share it.
+                arbiter.spawn_fn(store::hurry);
                 let _ = ready.send(arbiter.handle());
                 let _ = arbiter.join();
             }

@@ -1,5 +1,7 @@
 //! The messages.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -9,7 +11,7 @@ use crate::resource::{Quantity, ResourceSet};
 use crate::spec::{Options, Retry};
 
 /// The version that both sides must speak: changed with every change of a message.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// What goes with a message beside its head.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,9 +61,17 @@ pub(crate) enum Message {
     /// Segments that the sender showed and has no more: nothing of them is lent, and no others will have
     /// their ids.
     Forget { segments: Vec<SegmentId> },
+    /// Segments that the other side said to forget: the sender has them mapped no more.
+    Vacated { segments: Vec<SegmentId> },
     /// A number that the sender changes, whose descriptor comes with the frame. A worker's says which call
     /// of a serial actor has begun last, of another how many `Begun` were sent; a parent's is a [`Gate`].
     Mark,
+    /// Count in this slot of the session's board, whose descriptor comes with the frame. Writes wait so long
+    /// for room.
+    Board { slot: u64, wait_ms: u64 },
+    /// Somebody of the session needs room for so many bytes: of all others, if a worker says it; of this one,
+    /// if its parent does.
+    Relieve { bytes: u64 },
     /// Run a function. With arguments.
     Run { call: u64, function: u64, caller: CallerId, attempt: u32, lease: Leased },
     /// Build the worker's actor. With arguments.
@@ -193,6 +203,8 @@ pub(crate) enum Said {
     Named(String, Option<String>),
     /// The nodes, with all and free resources.
     Nodes,
+    /// The directory that values are spilled to.
+    SpillDirectory,
     /// A call waits: of its objects, so many.
     Pause { call: u64, on: Vec<ObjectId>, needed: u64, blocks: bool },
     /// It waits no more.
@@ -209,4 +221,6 @@ pub(crate) enum Told {
     Nodes(Vec<(NodeId, ResourceSet, ResourceSet)>),
     /// The token of a pause.
     Token(u64),
+    /// A directory.
+    Directory(PathBuf),
 }

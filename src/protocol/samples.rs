@@ -69,6 +69,8 @@ fn parents() -> Vec<Message> {
             namespace: "default".into(),
             log_level: "warn".into(),
         },
+        Message::Board { slot: 3, wait_ms: 10_000 },
+        Message::Answer { ticket: 8, answer: Ok(Told::Directory("/tmp/mobula-0/session-1-0".into())) },
         Message::Run { call: 1, function: 0x1234_5678_9abc_def0, caller: CALLER, attempt: 1, lease },
         Message::Build {
             call: 2,
@@ -149,6 +151,7 @@ fn workers() -> Vec<Message> {
         },
         Message::Ask { ticket: 5, question: Said::Resume { call: 1, token: 5, blocks: true } },
         Message::Ask { ticket: 7, question: Said::Shutdown },
+        Message::Ask { ticket: 8, question: Said::SpillDirectory },
         Message::Goodbye,
     ]
 }
@@ -158,6 +161,8 @@ fn both() -> Vec<Message> {
     vec![
         Message::Segment { id: SEGMENT, size: 64 << 20 },
         Message::Forget { segments: vec![SEGMENT, SegmentId { worker: WORKER, index: 300 }] },
+        Message::Relieve { bytes: 8 << 20 },
+        Message::Vacated { segments: vec![SEGMENT] },
         Message::Filled { object: OBJECT, error: None },
         Message::Filled { object: OBJECT, error: Some(error()) },
         Message::Returned {

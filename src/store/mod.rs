@@ -11,6 +11,13 @@
 //! its queue has the one right to run the job, and whoever comes first completes it.
 //! Cancelling, timing out and shutting down are nothing but completing a slot from outside.
 //!
+//! What all of it takes is counted, in this process and in all of its session, and bounded: the values that
+//! were read longest ago leave memory for files, and come back when they are read.
+//!
+//! ```text
+//! room: numbers ◄── spill: who leaves, who waits ──► spill::files ◄── slot::stay: is it here, is it read
+//! ```
+//!
 //! Large values lie beside them, in memory that other processes can map:
 //!
 //! ```text
@@ -36,27 +43,114 @@
 mod count;
 mod meter;
 mod notify;
+mod room;
 mod share;
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod shared;
 mod slot;
+mod spill;
 mod sync;
 mod table;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 pub(crate) use meter::Meter;
 pub(crate) use notify::{Listener, Waiter};
+pub(crate) use room::{WAIT, room};
 pub(crate) use share::Share;
 #[cfg(all(feature = "process", target_os = "linux"))]
-pub(crate) use shared::{Arena, Inlet, Mark, MarkView, Outlet, RING, Rings, Witness, arena, set_arena_owner};
-pub use slot::LocalFuture;
+pub(crate) use shared::{
+    Arena, BoardSlot, Boards, Inlet, Mark, MarkView, Outlet, RING, Rings, Witness, arena, join_board,
+    set_arena_owner,
+};
 pub(crate) use slot::{
-    Away, Built, Counted, Job, Object, Of, Progress, Seat, Slot, Started, call, live, start,
+    Away, Built, Counted, Job, Object, Of, Pinned, Progress, Seat, Slot, Started, call, live, start,
+};
+pub use slot::{LocalFuture, Pins};
+pub(crate) use spill::{
+    default_base, files, hurry, hurrying, largest, set_others, stats as spill_stats, watch,
 };
 pub(crate) use table::Table;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::spec::Definition;
+use crate::value::Value;
+
+/// What a session may have, and where the rest goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    /// What all its processes may have together, in bytes.
+    pub(crate) limit: u64,
+    /// How long who puts something waits for room.
+    pub(crate) wait: Duration,
+    /// Where values are spilled to.
+    pub(crate) spill: PathBuf,
+}
+
+/// A session begins.
+pub(crate) fn bound(bounds: &Bounds) {
+    room().set_limit(bounds.limit);
+    room().set_wait(bounds.wait);
+    files().set_base(bounds.spill.clone());
+    if let Some(memory) = shared_memory() {
+        memory.fit(bounds.limit);
+    }
+}
+
+/// Gives back what nobody uses, and has so much leave memory, since somebody else needs it.
+pub(crate) fn relieve(bytes: u64) {
+    if let Some(memory) = shared_memory() {
+        memory.give_back();
+    }
+    spill::spill(bytes);
+    if let Some(memory) = shared_memory() {
+        memory.give_back();
+    }
+}
+
+/// An object whose value somebody puts, as soon as there is room for it.
+///
+/// `StoreFull` if there is none in time.
+pub(crate) fn put<T: Value>(definition: &'static Definition, value: T) -> Result<Arc<Slot<T>>> {
+    let size = spill::Size::of(&value);
+    size.admit(definition.name)?;
+    let slot = Slot::counted(definition, value, size);
+    let object: Arc<dyn Object> = slot.clone();
+    watch(&object);
+    Ok(slot)
+}
+
+/// As [`put`], if there is room now; gives the value back otherwise.
+pub(crate) fn try_put<T: Value>(
+    definition: &'static Definition,
+    value: T,
+) -> std::result::Result<Arc<Slot<T>>, T> {
+    let size = spill::Size::of(&value);
+    if spill::hurrying(|| size.admit(definition.name)).is_err() {
+        return Err(value);
+    }
+    let slot = Slot::counted(definition, value, size);
+    let object: Arc<dyn Object> = slot.clone();
+    watch(&object);
+    Ok(slot)
+}
+
+/// Does something that takes a while on a thread of its own.
+pub(crate) async fn elsewhere<R: Send + 'static>(
+    f: impl FnOnce() -> Result<R> + Send + 'static,
+) -> Result<R> {
+    let (told, heard) = tokio::sync::oneshot::channel();
+    let body = move || drop(told.send(f()));
+    let refused = |error: std::io::Error| {
+        Error::new(ErrorKind::TooManyThreads, format!("the system gives no more threads: {error}"))
+    };
+    std::thread::Builder::new().name("mobula-put".into()).spawn(body).map_err(refused)?;
+    heard.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::StoreFull, "the wait for room panicked")))
+}
 
 /// The memory of this process that others can map; `None` in a build without processes.
 #[allow(clippy::unnecessary_wraps, reason = "there is none in a build without processes")]

@@ -11,6 +11,12 @@ pub(crate) trait Share: Sync {
     fn write(&self, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> Result<Bytes>;
     /// Writes a copy of `bytes`, and counts it.
     fn copy(&self, bytes: &[u8]) -> Result<Bytes>;
+    /// Whether these bytes lie there, in this process's memory or another's.
+    fn holds(&self, bytes: &[u8]) -> bool;
+    /// By how much it grows and shrinks where all processes of a session may have so much together.
+    fn fit(&self, limit: u64);
+    /// Gives memory that nobody uses back to the system.
+    fn give_back(&self);
     /// Counts bytes that had to be copied elsewhere.
     fn note_copied(&self, len: usize);
     /// What it holds and did.

@@ -1,4 +1,7 @@
 //! One object: the call that makes it, who waits for it, and its value.
+//!
+//! Small values stay where they are as long as their object. Others may leave memory for a file while
+//! nobody reads them: who reads one pins it first, see [`stay`].
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -16,12 +19,13 @@ use bytes::Bytes;
 use super::count::Tally;
 use super::meter::{charge, settle};
 use super::notify::{Waiter, defer_drop, notify};
-use super::sync::{AtomicU8, AtomicU32, Mutex, MutexGuard, Turn, fence};
+use super::spill::{Size, watch};
+use super::sync::{AtomicU8, AtomicU16, AtomicU32, Mutex, MutexGuard, Turn, fence};
 use super::table::Table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ActorId, CallerId, NodeId, ObjectId, Place, WorkerId};
 use crate::spec::{Definition, Retry};
-use crate::value::{Packer, Unpacker, Value};
+use crate::value::{Encoded, Packer, Unpacker, Value};
 
 /// A future that stays on its thread.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -102,6 +106,8 @@ pub(crate) struct Terms {
     shared: Option<Arc<std::sync::Mutex<Option<Bytes>>>>,
     /// Where the call is to run, if not on a thread here.
     place: Option<Arc<dyn Any + Send + Sync>>,
+    /// Whether the value is in memory, if it may leave it.
+    stay: Option<Box<Stay>>,
 }
 
 struct AwayBox(Arc<dyn Away>);
@@ -176,11 +182,15 @@ const AWAY: u8 = 16;
 const AHEAD: u8 = 32;
 /// Flag: the call waits for nothing but a thread and one CPU.
 const PLAIN: u8 = 64;
+/// Flag, set before the value is shown: it may leave memory, so who reads it pins it.
+const SPILLS: u8 = 128;
 
 /// The part of a slot that does not depend on its type.
 pub(crate) struct Head {
     state: AtomicU8,
     flags: AtomicU8,
+    /// What a value takes that stays, in units of 16 bytes, as long as it is counted.
+    weight: AtomicU16,
     /// Counted refs. Only who holds the last one may move the value out.
     users: AtomicU32,
     /// What the call occupies while queued; 0 where there is no call.
@@ -247,6 +257,18 @@ pub(crate) trait Object: Any + Send + Sync {
     ///
     /// The caller has a counted ref, and the object is complete.
     unsafe fn pack_value(&self, packer: &mut Packer) -> Result<()>;
+    /// Takes the value out of memory.
+    ///
+    /// # Safety
+    ///
+    /// The caller has moved the value's stay to `Moving`, and nobody else has pinned it.
+    unsafe fn evict(&self);
+    /// Puts a value back that was taken out.
+    ///
+    /// # Safety
+    ///
+    /// As for `evict`.
+    unsafe fn restore(&self, value: Encoded) -> Result<()>;
     /// Leaves a value that came as bytes in the slot, to be shown later.
     fn deposit_bytes(&self, value: &mut Unpacker<'_>) -> Result<()>;
     /// Completes the slot with a value that came as bytes, or with why it cannot be read.
@@ -529,14 +551,24 @@ impl dyn Object {
     }
 }
 
-impl<T: Send + Sync + 'static> Slot<T> {
+impl<T: Value> Slot<T> {
     /// A slot whose value is there.
     pub(crate) fn full(definition: &'static Definition, value: T) -> Arc<Self> {
-        LIVE.add(1);
-        let head = Head::new(definition, READY);
-        Arc::new(Self { head, value: Turn::new(Some(Ok(value))) })
+        let size = Size::of(&value);
+        size.charge();
+        Self::counted(definition, value, size)
     }
 
+    /// As `full`, of a value that was counted.
+    pub(crate) fn counted(definition: &'static Definition, value: T, size: Size) -> Arc<Self> {
+        LIVE.add(1);
+        let head = Head::new(definition, READY);
+        head.note_size(size);
+        Arc::new(Self { head, value: Turn::new(Some(Ok(value))) })
+    }
+}
+
+impl<T: Send + Sync + 'static> Slot<T> {
     /// A slot that somebody will complete.
     pub(crate) fn empty(definition: &'static Definition) -> Arc<Self> {
         LIVE.add(1);
@@ -553,12 +585,19 @@ impl<T: Send + Sync + 'static> Slot<T> {
             _ => None,
         }
     }
+}
 
+impl<T: Value> Slot<T> {
     /// Writes `result` if nobody else completes the slot; gives it back otherwise.
     fn claim(&self, result: Result<T>) -> std::result::Result<(), Result<T>> {
         let claimed = self.head.state.compare_exchange(EMPTY, CLAIMED, Ordering::Acquire, Ordering::Relaxed);
         if claimed.is_err() {
             return Err(result);
+        }
+        if let Ok(value) = &result {
+            let size = Size::of(value);
+            size.charge();
+            self.head.note_size(size);
         }
         // SAFETY: only one thread ever moves `state` from `EMPTY` to `CLAIMED`, and nobody reads the
         // value before `state` says more than that.
@@ -681,13 +720,18 @@ impl Started {
     /// frees its memory, too.
     pub(crate) fn publish(self) {
         let waiters = self.object.head().reveal();
+        let watched = self.object.head().spills().then(|| self.object.clone());
         drop(self);
         waiters.tell(false);
+        if let Some(object) = watched {
+            watch(&object);
+        }
     }
 
     /// As [`Started::publish`], keeping the call for another attempt.
     pub(crate) fn show(&self) {
         self.object.head().reveal().tell(false);
+        watch(&self.object);
     }
 }
 
@@ -794,6 +838,16 @@ impl<T: Value, J: Job> Object for Call<T, J> {
         unsafe { self.slot.pack_value(packer) }
     }
 
+    unsafe fn evict(&self) {
+        // SAFETY: passed on.
+        unsafe { self.slot.evict() }
+    }
+
+    unsafe fn restore(&self, value: Encoded) -> Result<()> {
+        // SAFETY: passed on.
+        unsafe { self.slot.restore(value) }
+    }
+
     fn deposit_bytes(&self, value: &mut Unpacker<'_>) -> Result<()> {
         self.slot.deposit(value.value::<T>()?);
         Ok(())
@@ -833,6 +887,7 @@ impl Head {
             actor: NOBODY,
             caller: None,
             bytes: 0,
+            weight: AtomicU16::new(0),
             control: Mutex::default(),
         }
     }
@@ -885,8 +940,20 @@ impl<T: Value> Object for Slot<T> {
                 packer.value_once(value, || self.head.shared())
             }
             Some(Err(error)) => Err(error.clone()),
-            _ => Err(Error::new(ErrorKind::ObjectLost, "the value was moved out")),
+            _ => Err(moved_out()),
         }
+    }
+
+    unsafe fn evict(&self) {
+        // SAFETY: nobody reads it, since nobody has pinned it, nor writes it, since the caller alone moves it.
+        defer_drop(unsafe { (*self.value.write()).take() });
+    }
+
+    unsafe fn restore(&self, value: Encoded) -> Result<()> {
+        let value = value.read::<T>()?;
+        // SAFETY: as in `evict`.
+        unsafe { *self.value.write() = Some(Ok(value)) };
+        Ok(())
     }
 
     fn deposit_bytes(&self, value: &mut Unpacker<'_>) -> Result<()> {
@@ -917,6 +984,7 @@ impl<T: 'static> Drop for Slot<T> {
         if !self.head.has_started() {
             settle(self.head.bytes as usize);
         }
+        self.head.uncount();
         match self.value.get_mut().take() {
             Some(Err(error)) => log_unread(&self.head, &error),
             Some(Ok(value)) => defer_drop(value),
@@ -942,7 +1010,9 @@ pub(crate) fn live() -> i64 {
 ///
 /// All counted refs to an object share one count of the `Arc`: who raises `users` from zero brings it,
 /// who lowers it to zero drops it. So a clone is one atomic operation.
-pub(crate) struct Counted<O: Object + ?Sized>(ManuallyDrop<Arc<O>>);
+pub(crate) struct Counted<O: Object + ?Sized> {
+    object: ManuallyDrop<Arc<O>>,
+}
 
 impl<O: Object + ?Sized> Counted<O> {
     /// The first ref to an object that nobody else can reach yet, or one more beside another.
@@ -962,56 +1032,63 @@ impl<O: Object + ?Sized> Counted<O> {
 
     /// Keeps the count of `object` for all refs, or gives it back if they have one.
     fn keep(object: Arc<O>, is_first: bool) -> Self {
-        let this = Self(ManuallyDrop::new(object));
+        let this = Self { object: ManuallyDrop::new(object) };
         if !is_first {
             // SAFETY: `users` was not zero, so the refs hold one count of the `Arc` already and will drop
             // it after `users`, which counts this one too, is zero. The copy is the count given back.
-            drop(unsafe { ptr::read(&raw const *this.0) });
+            drop(unsafe { ptr::read(&raw const *this.object) });
         }
         this
     }
 
-    /// Writes the value, or says why there is none.
-    pub(crate) fn pack(&self, packer: &mut Packer) -> Result<()> {
-        if !self.0.head().is_complete() {
-            return Err(Error::new(ErrorKind::ObjectLost, "the value is not there yet"));
-        }
-        // SAFETY: this is a counted ref, and the object is complete.
-        unsafe { self.0.pack_value(packer) }
-    }
-
     /// The object, uncounted: it may be completed and waited for, but not read.
     pub(crate) fn object(&self) -> &Arc<O> {
-        &self.0
+        &self.object
     }
 }
 
 impl<O: Object + ?Sized> Clone for Counted<O> {
     fn clone(&self) -> Self {
-        self.0.head().users.fetch_add(1, Ordering::Relaxed);
+        self.object.head().users.fetch_add(1, Ordering::Relaxed);
         // SAFETY: `users` counts the copy, and the refs' one count of the `Arc` stays until it is zero.
-        Self(ManuallyDrop::new(unsafe { ptr::read(&raw const *self.0) }))
+        let object = ManuallyDrop::new(unsafe { ptr::read(&raw const *self.object) });
+        Self { object }
     }
 }
 
 impl<O: Object + ?Sized> Drop for Counted<O> {
     fn drop(&mut self) {
-        if self.0.head().users.fetch_sub(1, Ordering::Release) == 1 {
+        if self.object.head().users.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
             // SAFETY: this lowered `users` to zero, so it is this ref that drops the refs' one count; it
             // is dropped once, since `drop` runs once. A ref made from now on brings a count of its own.
-            unsafe { ManuallyDrop::drop(&mut self.0) };
+            unsafe { ManuallyDrop::drop(&mut self.object) };
         }
     }
 }
 
 impl<T: Send + Sync + 'static> Counted<dyn Of<T>> {
-    /// The value or the error, if it is complete. Whoever reads an error has seen it.
+    /// The value or the error, if it is complete. Whoever reads an error has seen it. A value that may leave
+    /// memory is read by way of [`pin`](Self::pin).
     pub(crate) fn value(&self) -> Option<std::result::Result<&T, &Error>> {
-        let slot = self.0.slot();
+        if self.object.head().spills() {
+            return None;
+        }
+        // SAFETY: it does not leave memory.
+        unsafe { self.look() }
+    }
+
+    /// As [`value`](Self::value).
+    ///
+    /// # Safety
+    ///
+    /// The value does not leave memory while it is borrowed: it never does, or somebody has pinned it.
+    unsafe fn look(&self) -> Option<std::result::Result<&T, &Error>> {
+        let slot = self.object.slot();
         match slot.head.state.load(Ordering::Acquire) {
             // SAFETY: the state says that the value was written and, since this ref is counted and
-            // lives as long as the borrow, `take` cannot have moved it nor move it meanwhile.
+            // lives as long as the borrow, `take` cannot have moved it nor move it meanwhile; nor does it
+            // leave memory, as the caller says.
             READY => match unsafe { &*slot.value.read() } {
                 Some(Ok(value)) => Some(Ok(value)),
                 _ => None,
@@ -1024,161 +1101,105 @@ impl<T: Send + Sync + 'static> Counted<dyn Of<T>> {
         }
     }
 
+    /// What `f` makes of the value, which stays in memory meanwhile.
+    pub(crate) fn read<R>(&self, f: impl FnOnce(&T) -> R) -> Result<R> {
+        let pins = Pins::default();
+        pins.read(self).map(f)
+    }
+
     /// Moves the value out if this is the last counted ref and the value is there.
     pub(crate) fn take(self) -> std::result::Result<T, Self> {
-        let slot = self.0.slot();
+        // Who cannot have it back in memory says so when it is read.
+        if self.object.head().users() > 1 || self.enter().is_err() {
+            return Err(self);
+        }
+        let slot = self.object.slot();
         let head = &slot.head;
         let control = head.lock();
         let last = head.users.load(Ordering::Relaxed) == 1;
         if !last || head.state.load(Ordering::Acquire) != READY {
             drop(control);
+            head.unpin();
             return Err(self);
         }
         // Refs that were dropped on other threads have done their reading.
         fence(Ordering::Acquire);
         head.state.store(TAKEN, Ordering::Release);
-        // SAFETY: this is the only counted ref; a new one can be had from another (there is none) or
+        // SAFETY: this is the only counted ref, so nobody else has pinned the value, and it stays in memory, since
+        // it was pinned here; a new ref can be had from another (there is none) or
         // by id through `found`, which needs the lock held here and then sees `TAKEN`. Uncounted
         // holders never read a value. So nobody else reads it now or later.
         let value = unsafe { (*slot.value.write()).take() };
         drop(control);
         match value {
-            Some(Ok(value)) => Ok(value),
+            Some(Ok(value)) => {
+                head.uncount();
+                Ok(value)
+            }
             _ => unreachable!("a slot that is ready holds a value"),
         }
     }
 }
 
-impl<O: Object + ?Sized> fmt::Debug for Counted<O> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ref to the result of `{}`", self.0.head().definition.name)
+/// A ref that keeps the value in memory.
+pub(crate) struct Pinned<O: Object + ?Sized>(Counted<O>);
+
+impl<T: Send + Sync + 'static> Pinned<dyn Of<T>> {
+    /// The value, or why there is none.
+    pub(crate) fn value(&self) -> Result<&T> {
+        // SAFETY: this has pinned it, and lives as long as the borrow.
+        found(unsafe { self.0.look() })
     }
 }
+
+fn found<'a, T>(looked: Option<std::result::Result<&'a T, &Error>>) -> Result<&'a T> {
+    looked.ok_or_else(moved_out)?.map_err(Error::clone)
+}
+
+/// Values that are read: they stay in memory until this is dropped.
+#[derive(Default)]
+pub struct Pins(std::sync::Mutex<Vec<Box<dyn Any + Send + Sync>>>);
+
+impl Pins {
+    /// The value of a ref, or why there is none.
+    pub(crate) fn read<'a, T: Send + Sync + 'static>(
+        &'a self,
+        counted: &'a Counted<dyn Of<T>>,
+    ) -> Result<&'a T> {
+        if !counted.object.head().spills() {
+            return found(counted.value());
+        }
+        let pinned = Box::new(counted.pin()?);
+        let value: *const T = pinned.value()?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(pinned);
+        // SAFETY: the pinned ref is dropped with this alone, which lives as long as the borrow; until then the
+        // value stays where it is.
+        Ok(unsafe { &*value })
+    }
+}
+
+fn moved_out() -> Error {
+    Error::new(ErrorKind::ObjectLost, "the value was moved out")
+}
+
+impl<O: Object + ?Sized> fmt::Debug for Pinned<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<O: Object + ?Sized> fmt::Debug for Counted<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ref to the result of `{}`", self.object.head().definition.name)
+    }
+}
+
+mod stay;
+
+use stay::Stay;
 
 #[cfg(all(test, loom))]
 mod interleavings;
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-    use std::thread;
-
-    use super::super::notify::Listener;
-    use super::*;
-
-    static TEST: Definition = Definition::internal("test");
-
-    fn counted<T: Value>(slot: Arc<Slot<T>>) -> Counted<dyn Of<T>> {
-        let object: Arc<dyn Of<T>> = slot;
-        Counted::new(object)
-    }
-
-    struct Told(AtomicUsize);
-
-    impl Listener for Told {
-        fn ready(&self, token: usize, _failed: bool) {
-            self.0.fetch_add(token, Ordering::Relaxed);
-        }
-    }
-
-    fn wait(told: &Arc<Told>, token: usize) -> Waiter {
-        Waiter { listener: told.clone(), token }
-    }
-
-    #[test]
-    fn the_first_completion_wins_and_tells_each_waiter_once() {
-        let slot = Slot::<String>::empty(&TEST);
-        let told = Arc::new(Told(AtomicUsize::new(0)));
-        assert!(slot.head().listen(wait(&told, 1)).is_none());
-        assert!(slot.head().listen(wait(&told, 10)).is_none());
-        assert!(slot.complete(Ok("first".into())));
-        assert!(!slot.fail(Error::new(ErrorKind::Cancelled, "late")));
-        assert!(slot.head().listen(wait(&told, 100)).is_some());
-        assert_eq!(told.0.load(Ordering::Relaxed), 11);
-        assert_eq!(
-            counted(slot).value().and_then(std::result::Result::ok).map(String::as_str),
-            Some("first")
-        );
-    }
-
-    #[test]
-    fn only_the_last_ref_moves_the_value_out() {
-        let first = counted(Slot::full(&TEST, vec![1, 2, 3]));
-        let second = first.clone();
-        let first = first.take().expect_err("another ref holds it");
-        assert_eq!(first.value().and_then(std::result::Result::ok), Some(&vec![1, 2, 3]));
-        drop(second);
-        let object = first.object().clone();
-        assert_eq!(first.take().ok(), Some(vec![1, 2, 3]));
-        assert!(Counted::found(object).is_none());
-    }
-
-    #[test]
-    fn readers_and_completers_on_many_threads_agree() {
-        let rounds = if cfg!(miri) { 3 } else { 300 };
-        for round in 0..rounds {
-            let slot = Slot::<Box<u64>>::empty(&TEST);
-            let told = Arc::new(Told(AtomicUsize::new(0)));
-            thread::scope(|scope| {
-                for n in 0..2 {
-                    let slot = &slot;
-                    scope.spawn(move || slot.complete(Ok(Box::new(round * 2 + n))));
-                }
-                for _ in 0..2 {
-                    let (slot, told) = (slot.clone(), told.clone());
-                    scope.spawn(move || {
-                        if let Some(waiter) = slot.head().listen(wait(&told, 1)) {
-                            waiter.listener.ready(waiter.token, false);
-                        }
-                        let counted = counted(slot);
-                        let copy = counted.value().and_then(std::result::Result::ok).cloned();
-                        assert!(copy.is_none_or(|value| *value / 2 == round));
-                    });
-                }
-            });
-            assert_eq!(told.0.load(Ordering::Relaxed), 2);
-            assert!(counted(slot).take().is_ok());
-        }
-    }
-
-    #[test]
-    fn a_dropped_ref_has_done_its_reading_before_the_value_moves() {
-        let rounds = if cfg!(miri) { 5 } else { 1_000 };
-        for _ in 0..rounds {
-            let mine = counted(Slot::full(&TEST, String::from("value")));
-            let other = mine.clone();
-            thread::scope(|scope| {
-                scope.spawn(move || {
-                    assert_eq!(other.value().and_then(std::result::Result::ok).map(String::len), Some(5));
-                });
-                let mut mine = mine;
-                loop {
-                    match mine.take() {
-                        Ok(value) => break assert_eq!(value, "value"),
-                        Err(back) => mine = back,
-                    }
-                    thread::yield_now();
-                }
-            });
-        }
-    }
-
-    #[test]
-    fn an_id_is_made_once_and_freed_with_the_slot() {
-        let table: Arc<Table<dyn Object>> = Arc::default();
-        let slot = Slot::full(&TEST, 7);
-        let object: Arc<dyn Object> = slot.clone();
-        let weak = Arc::downgrade(&object);
-        let id = object.head().id(&weak, WorkerId(0), &table);
-        assert_eq!(object.head().id(&weak, WorkerId(0), &table), id);
-        assert_eq!(table.len(), 1);
-        drop((slot, object));
-        assert_eq!(table.len(), 0);
-        assert!(table.get(id.place).is_none());
-    }
-
-    #[test]
-    fn a_hot_struct_stays_small() {
-        assert!(size_of::<Slot<i64>>() <= 112, "{}", size_of::<Slot<i64>>());
-    }
-}
+mod tests;

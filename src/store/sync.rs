@@ -3,11 +3,11 @@
 //! `Arc` is the standard library's in both: of it nothing more is relied on than what it says.
 
 #[cfg(all(test, loom))]
-pub(super) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence};
+pub(super) use loom::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence};
 #[cfg(all(test, loom))]
 pub(super) use loom::sync::{Mutex, MutexGuard};
 #[cfg(not(all(test, loom)))]
-pub(super) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence};
+pub(super) use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence};
 #[cfg(not(all(test, loom)))]
 pub(super) use std::sync::{Mutex, MutexGuard};
 

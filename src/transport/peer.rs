@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -13,7 +14,7 @@ use crate::id::{Extent, SegmentId};
 use crate::ownership::{Claims, Loans};
 use crate::protocol::{self, Cargo, Carried, Message};
 use crate::runtime::ActorRef;
-use crate::store::{self, Arena, Counted, Mark, MarkView, Object, Witness};
+use crate::store::{self, Arena, Boards, Counted, Mark, MarkView, Object, Witness, join_board, room};
 use crate::value::{Encoded, INLINE_MAX, Kept, Opaque, Unpacker};
 
 /// The most bytes of values in a frame: with its head it stays far below the largest.
@@ -86,6 +87,10 @@ struct Known {
     shown: HashSet<SegmentId>,
     /// The other side did, and will.
     seen: HashSet<SegmentId>,
+    /// This side has said that they are no more, and the other has not yet.
+    leaving: HashSet<SegmentId>,
+    /// The other side has said that, and this one has not yet.
+    parting: HashSet<SegmentId>,
 }
 
 /// What the other side has of this one.
@@ -197,6 +202,14 @@ impl Peer {
         let mut frame = Vec::new();
         protocol::write(&Message::Mark, None, &mut frame)?;
         self.sender.send(&frame, vec![mark.descriptor().clone()], When::Batch)
+    }
+
+    /// Has the other side count among the processes of the session.
+    pub(crate) fn show_board(&self, boards: &Boards, slot: u64, wait: Duration) -> Result<()> {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let mut frame = Vec::new();
+        protocol::write(&Message::Board { slot, wait_ms }, None, &mut frame)?;
+        self.sender.send(&frame, vec![boards.descriptor().clone()], When::Batch)
     }
 
     /// How far the other side had come when it wrote that last, if it shows that.
@@ -399,11 +412,28 @@ impl Peer {
         let mut known = lock(&self.known);
         // Forgotten here first, so that nobody is told of them who told this side.
         let are_known = segments.iter().all(|segment| known.seen.remove(segment));
+        known.parting.extend(segments);
         drop(known);
         if !are_known {
             return Err(Error::new(ErrorKind::Decode, "a segment was given back that was never shown"));
         }
         self.arena.detach_segments(segments);
+        // Those that were never mapped here have been told of to nobody.
+        let unmapped: Vec<_> =
+            segments.iter().copied().filter(|segment| !self.arena.is_attached(*segment)).collect();
+        self.vanished(&unmapped);
+        Ok(())
+    }
+
+    /// The other side has segments no more that this one gave back.
+    pub(crate) fn vacated(&self, segments: &[SegmentId]) -> Result<()> {
+        let mut known = lock(&self.known);
+        let are_known = segments.iter().all(|segment| known.leaving.remove(segment));
+        drop(known);
+        if !are_known {
+            return Err(Error::new(ErrorKind::Decode, "a segment was forgotten that was not given back"));
+        }
+        self.arena.returned(segments);
         Ok(())
     }
 
@@ -414,6 +444,12 @@ impl Peer {
         let all = (lent.extents.end(), lent.objects.end(), lent.actors.end());
         drop(lent);
         drop(all);
+        // What it had mapped is unmapped with it.
+        let mut known = lock(&self.known);
+        known.shown.clear();
+        let leaving: Vec<_> = known.leaving.drain().collect();
+        drop(known);
+        self.arena.returned(&leaving);
     }
 
     /// Reads a frame. Segments are attached here and give no message.
@@ -425,6 +461,15 @@ impl Peer {
             let mark = MarkView::open(only(frame.fds)?)?;
             let is_first = cargo.is_none() && rest.is_empty() && self.mark.set(mark).is_ok();
             return if is_first { Ok(None) } else { Err(malformed("a second mark")) };
+        }
+        if let Message::Board { slot, wait_ms } = message {
+            if self.is_parent || cargo.is_some() || !rest.is_empty() {
+                return Err(malformed("a board from a worker"));
+            }
+            let limit = join_board(&only(frame.fds)?, slot)?;
+            self.arena.fit(limit);
+            room().set_wait(Duration::from_millis(wait_ms));
+            return Ok(None);
         }
         if let Message::Segment { id, size } = message {
             self.arena.attach(id, only(frame.fds)?, size)?;
@@ -539,13 +584,24 @@ impl Peer {
 }
 
 impl Witness for Peer {
-    fn gone(&self, segments: &[SegmentId]) {
+    fn gone(&self, segments: &[SegmentId]) -> Vec<SegmentId> {
         let mut known = lock(&self.known);
         let segments: Vec<_> = segments.iter().copied().filter(|it| known.shown.remove(it)).collect();
+        known.leaving.extend(&segments);
         drop(known);
         if !segments.is_empty() {
-            // Behind all that named them; a peer that is gone has nothing mapped.
-            let _ = self.send(&Message::Forget { segments }, None, When::Now);
+            // Behind all that named them; a peer that is gone has nothing mapped, as its end says.
+            let _ = self.send(&Message::Forget { segments: segments.clone() }, None, When::Now);
+        }
+        segments
+    }
+
+    fn vanished(&self, segments: &[SegmentId]) {
+        let mut known = lock(&self.known);
+        let segments: Vec<_> = segments.iter().copied().filter(|it| known.parting.remove(it)).collect();
+        drop(known);
+        if !segments.is_empty() {
+            let _ = self.send(&Message::Vacated { segments }, None, When::Now);
         }
     }
 }

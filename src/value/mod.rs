@@ -10,8 +10,9 @@
 
 mod buffer;
 mod pack;
+mod weigh;
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(crate) use buffer::{read_buffer, write_buffer};
 pub(crate) use pack::{INLINE_MAX, Opaque, Refs};
 pub(crate) use pack::{Item, Packer, Unpacker};
+pub(crate) use weigh::{is_weighing, weigh};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -52,6 +54,43 @@ pub(crate) struct Encoded {
     /// What lies beside the bytes.
     pub(crate) buffers: Vec<Bytes>,
     pub(crate) kept: Vec<Kept>,
+}
+
+impl Encoded {
+    /// The one value in it.
+    pub(crate) fn read<T: Value>(self) -> Result<T> {
+        let Self { bytes, mut buffers, kept } = self;
+        if let Some(value) = pack::of_far(&bytes, &mut buffers) {
+            return Ok(value);
+        }
+        if TypeId::of::<T>() == TypeId::of::<Opaque>() {
+            let opaque = Opaque { bytes: bytes.into(), buffers, kept };
+            return pack::as_type(opaque).ok_or_else(|| Error::new(ErrorKind::Decode, "of another type"));
+        }
+        with_kept(&kept, || Unpacker::new(&bytes, &buffers).value())
+    }
+}
+
+thread_local! {
+    /// What the bytes name that are read on this thread, where it is at hand.
+    static AT_HAND: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Reads bytes while what they name is at hand.
+fn with_kept<R>(kept: &[Kept], f: impl FnOnce() -> R) -> R {
+    struct Restore(Vec<Kept>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            AT_HAND.set(std::mem::take(&mut self.0));
+        }
+    }
+    let _restore = Restore(AT_HAND.replace(kept.to_vec()));
+    f()
+}
+
+/// The first of what is at hand of which `f` makes something.
+pub(crate) fn at_hand<R>(f: impl FnMut(&Kept) -> Option<R>) -> Option<R> {
+    AT_HAND.with_borrow(|all| all.iter().find_map(f))
 }
 
 thread_local! {

@@ -70,11 +70,18 @@ pub struct Packer {
     out: Encoded,
     refs: Refs,
     place: Place,
+    /// Whether what is placed stays as long as the value.
+    stays: bool,
 }
 
 impl Packer {
     pub(crate) fn new(refs: Refs, place: Place) -> Self {
-        Self { out: Encoded::default(), refs, place }
+        Self { out: Encoded::default(), refs, place, stays: true }
+    }
+
+    /// For bytes that are dropped before the value: what goes beside them stays where `place` says.
+    pub(crate) fn passing(place: Place) -> Self {
+        Self { stays: false, ..Self::new(Refs::Named, place) }
     }
 
     pub(crate) fn finish(self) -> Encoded {
@@ -109,7 +116,8 @@ impl Packer {
         value: &T,
         kept: impl FnOnce() -> Arc<Mutex<Option<Bytes>>>,
     ) -> Result<()> {
-        let Some(plain) = plain_bytes(value).filter(|plain| plain.len() >= INLINE_MAX) else {
+        let plain = plain_bytes(value).filter(|plain| self.stays && plain.len() >= INLINE_MAX);
+        let Some(plain) = plain else {
             return self.value(value);
         };
         let kept = kept();
@@ -239,6 +247,20 @@ impl Item<'_> {
     }
 }
 
+/// The one value in these, if it is bytes or a text that need not be copied.
+pub(super) fn of_far<T: 'static>(bytes: &[u8], buffers: &mut Vec<Bytes>) -> Option<T> {
+    if bytes.first() != Some(&FAR) || bytes.len() != HEAD || buffers.len() != 1 {
+        return None;
+    }
+    if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
+        return as_type(Vec::<u8>::from(buffers.pop()?));
+    }
+    if TypeId::of::<T>() == TypeId::of::<String>() {
+        return as_type(String::from_utf8(buffers.pop()?.into()).ok()?);
+    }
+    None
+}
+
 fn of_plain<T: 'static>(bytes: &[u8], far: Option<&Bytes>) -> Result<T> {
     if TypeId::of::<T>() == TypeId::of::<Bytes>() {
         let own = far.cloned().unwrap_or_else(|| Bytes::copy_from_slice(bytes));
@@ -252,7 +274,7 @@ fn of_plain<T: 'static>(bytes: &[u8], far: Option<&Bytes>) -> Result<T> {
 }
 
 /// `value` as a `T`, which it is if the types are the same.
-fn as_type<V: 'static, T: 'static>(value: V) -> Option<T> {
+pub(super) fn as_type<V: 'static, T: 'static>(value: V) -> Option<T> {
     let mut value = Some(value);
     (&mut value as &mut dyn Any).downcast_mut::<Option<T>>()?.take()
 }
@@ -260,7 +282,7 @@ fn as_type<V: 'static, T: 'static>(value: V) -> Option<T> {
 macro_rules! plain {
     ($($number:ty)*) => {
         /// The bytes of a vector of plain numbers, or of a text.
-        fn plain_bytes<T: 'static>(value: &T) -> Option<&[u8]> {
+        pub(super) fn plain_bytes<T: 'static>(value: &T) -> Option<&[u8]> {
             let value: &dyn Any = value;
             if let Some(text) = value.downcast_ref::<String>() {
                 return Some(text.as_bytes());

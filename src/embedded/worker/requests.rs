@@ -21,7 +21,7 @@ use crate::protocol::{Message, Said, Told};
 use crate::registry::{self, Entry, Items, Opening};
 use crate::runtime::{self, ActorRef, Answer, Creation, Frame, Question, Runtime, Task};
 use crate::spec::{Definition, Options};
-use crate::store::{Counted, Listener, Object, Slot, Waiter};
+use crate::store::{self, Counted, Listener, Object, Slot, Waiter};
 use crate::transport::{Load, Peer, When, Window};
 use crate::value::{Encoded, Refs};
 
@@ -119,6 +119,10 @@ impl Worker {
                 if let Some(known) = peer.lent_object(object) {
                     workforce::fill(known.object(), error, load);
                 }
+            }
+            Message::Relieve { bytes } => {
+                store::relieve(bytes);
+                host.workforce().relieve_all_but(Some(self.id()), bytes);
             }
             Message::HoldSelf { actor } => {
                 if let Ok(handle) = host.find_actor(actor) {
@@ -328,6 +332,10 @@ impl Worker {
                 let thread = std::thread::Builder::new().name("mobula-end".into()).spawn(end);
                 thread.map(|_| Told::Done).map_err(no_thread)
             }
+            Said::SpillDirectory => store::files()
+                .directory()
+                .map(Told::Directory)
+                .map_err(|error| Error::new(ErrorKind::Io, error.to_string())),
             Said::Nodes => host.ask(Question::Nodes).map(|answer| match answer {
                 Answer::Nodes(nodes) => {
                     Told::Nodes(nodes.into_iter().map(|node| (node.id, node.total, node.free)).collect())

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use range_alloc::RangeAllocator;
 
 use super::region::Region;
+use crate::store::room::Room;
 
 /// Extents begin at multiples of this: a cache line, and what vector instructions want.
 pub(super) const ALIGN: u64 = 64;
@@ -53,6 +54,22 @@ impl Sizes {
         lingering_max: 1 << 30,
         linger: Duration::from_secs(1),
     };
+
+    /// Such that a limit is shared by several processes, each with segments of its own: of 32 pieces no
+    /// smaller than a quarter of a megabyte.
+    pub(super) fn within(limit: u64) -> Self {
+        const SEGMENT_MIN: u64 = 256 << 10;
+        let largest = Self::DEFAULT;
+        let segment = (limit / 32).next_power_of_two().clamp(SEGMENT_MIN, largest.segment);
+        Self {
+            segment,
+            chunk: (segment / 4).min(largest.chunk),
+            ahead_max: (limit / 8).min(largest.ahead_max),
+            kept_max: (limit / 8).min(largest.kept_max),
+            lingering_max: (limit / 4).min(largest.lingering_max),
+            linger: largest.linger,
+        }
+    }
 }
 
 /// The segments and what is free in them.
@@ -64,7 +81,8 @@ pub(super) struct Pool {
     growing: Option<u32>,
     /// Bytes that the system provides, or is being asked for.
     committed: u64,
-    limit: u64,
+    /// Where they are counted.
+    room: &'static Room,
 }
 
 struct Segment {
@@ -82,6 +100,13 @@ pub(super) struct Taken {
     pub(super) index: u32,
     pub(super) range: Range<u64>,
     pub(super) region: Arc<dyn Region>,
+}
+
+/// A segment that was taken out. Its memory is counted until nobody has it mapped.
+pub(super) struct Parted {
+    pub(super) index: u32,
+    pub(super) region: Arc<dyn Region>,
+    pub(super) bytes: u64,
 }
 
 /// What has to be committed.
@@ -131,17 +156,17 @@ impl Segment {
 }
 
 impl Pool {
-    pub(super) fn new(sizes: Sizes) -> Self {
-        Self { sizes, segments: BTreeMap::new(), next: 0, growing: None, committed: 0, limit: u64::MAX }
+    pub(super) fn new(sizes: Sizes, room: &'static Room) -> Self {
+        Self { sizes, segments: BTreeMap::new(), next: 0, growing: None, committed: 0, room }
     }
 
     pub(super) fn is_untouched(&self) -> bool {
         self.next == 0
     }
 
-    #[cfg(test)]
-    pub(super) fn set_limit(&mut self, bytes: u64) {
-        self.limit = bytes;
+    /// By how much it grows and shrinks from now on.
+    pub(super) fn set_sizes(&mut self, sizes: Sizes) {
+        self.sizes = sizes;
     }
 
     pub(super) fn region(&self, index: u32) -> Option<&Arc<dyn Region>> {
@@ -189,7 +214,7 @@ impl Pool {
         let Sizes { segment: size, chunk, ahead_max, .. } = self.sizes;
         let ordinary = || self.segments.iter().filter(|(_, segment)| segment.size() == size);
         let warm: u64 = ordinary().map(|(_, segment)| segment.warm - segment.used).sum();
-        if warm >= written || warm + chunk > ahead_max || self.committed + chunk > self.limit {
+        if warm >= written || warm + chunk > ahead_max || self.room.sum() + chunk > self.room.limit() {
             return None;
         }
         let cold = ordinary().find(|(_, segment)| segment.warm < size).map(|(index, segment)| Growth {
@@ -202,20 +227,22 @@ impl Pool {
 
     /// Counts what is about to be committed; `false` if the limit forbids it.
     pub(super) fn reserve(&mut self, growth: &Growth) -> bool {
-        let sum = self.committed.checked_add(growth.range.end - growth.range.start);
-        let allowed = sum.filter(|sum| *sum <= self.limit);
-        self.committed = allowed.unwrap_or(self.committed);
-        if allowed.is_some()
-            && let Some((index, _)) = growth.segment
-        {
+        let bytes = growth.range.end - growth.range.start;
+        if !self.room.take(bytes) {
+            return false;
+        }
+        self.committed += bytes;
+        if let Some((index, _)) = growth.segment {
             self.growing = Some(index);
         }
-        allowed.is_some()
+        true
     }
 
     /// Takes back what `reserve` counted: it could not be committed.
     pub(super) fn withdraw(&mut self, growth: &Growth) {
-        self.committed -= growth.range.end - growth.range.start;
+        let bytes = growth.range.end - growth.range.start;
+        self.committed -= bytes;
+        self.room.give(bytes);
         self.growing.take_if(|index| growth.segment.as_ref().is_some_and(|(grown, _)| grown == index));
     }
 
@@ -266,7 +293,7 @@ impl Pool {
     }
 
     /// Takes out what is to be given back to the system.
-    pub(super) fn surplus(&mut self, now: Instant) -> Vec<(u32, Arc<dyn Region>)> {
+    pub(super) fn surplus(&mut self, now: Instant) -> Vec<Parted> {
         let mut sum = 0;
         let mut over = self.lingering();
         over.retain(|(_, since, bytes)| {
@@ -282,16 +309,16 @@ impl Pool {
     }
 
     /// Takes out whatever has no extent.
-    pub(super) fn idle(&mut self) -> Vec<(u32, Arc<dyn Region>)> {
+    pub(super) fn idle(&mut self) -> Vec<Parted> {
         let idle = self.segments.iter().filter(|(_, segment)| segment.used == 0).map(|(index, _)| *index);
         let idle: Vec<_> = idle.filter(|index| self.growing != Some(*index)).collect();
         idle.into_iter().filter_map(|index| self.remove(index)).collect()
     }
 
-    fn remove(&mut self, index: u32) -> Option<(u32, Arc<dyn Region>)> {
+    fn remove(&mut self, index: u32) -> Option<Parted> {
         let segment = self.segments.remove(&index)?;
         self.committed -= segment.warm;
-        Some((index, segment.region))
+        Some(Parted { index, region: segment.region, bytes: segment.warm })
     }
 
     pub(super) fn fill(&self) -> Fill {
