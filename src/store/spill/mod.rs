@@ -16,7 +16,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -412,7 +412,7 @@ fn spill_until(is_enough: impl Fn(u64) -> bool) -> u64 {
                 if size > 0 {
                     SPILLED.fetch_add(size, Ordering::Relaxed);
                     SPILLED_COUNT.fetch_add(1, Ordering::Relaxed);
-                    FAULTY.store(false, Ordering::Relaxed);
+                    forget_fault();
                 }
             }
             // Another thread may ask where.
@@ -428,13 +428,16 @@ fn spill_until(is_enough: impl Fn(u64) -> bool) -> u64 {
     freed
 }
 
-static FAULTY: AtomicBool = AtomicBool::new(false);
-
+/// A write failed; said once until one succeeds.
 fn note_fault(error: &io::Error) {
-    if !FAULTY.swap(true, Ordering::Relaxed) {
+    let before = FAULT.lock().unwrap_or_else(PoisonError::into_inner).replace(error.to_string());
+    if before.is_none() {
         tracing::warn!(target: "mobula", "values cannot be spilled: {error}");
     }
-    *FAULT.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+}
+
+fn forget_fault() {
+    *FAULT.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 static SPILLED: AtomicU64 = AtomicU64::new(0);
