@@ -30,7 +30,7 @@ use crate::protocol::Message;
 use crate::resource::GPU;
 use crate::runtime::{ActorRef, Mailbox, Runtime};
 use crate::spec::{ClassDefinition, Definition, Options};
-use crate::store::{Boards, Counted, Listener, Object, Slot, Waiter, watch};
+use crate::store::{self, Boards, Counted, Listener, Object, Slot, Waiter, watch};
 use crate::transport::{Load, Names, Peer, Traffic, When};
 use crate::value::{Opaque, Unpacker};
 
@@ -107,7 +107,7 @@ impl Workforce {
     pub(super) fn boards(&self) -> Option<Arc<Boards>> {
         let mut boards = lock(&self.boards);
         if boards.is_none() {
-            match Boards::open() {
+            match Boards::open(store::room()) {
                 Ok(opened) => *boards = Some(opened),
                 Err(error) => tracing::warn!(target: "mobula", "workers count by themselves: {error}"),
             }

@@ -60,6 +60,8 @@ use bytes::Bytes;
 
 pub(crate) use meter::Meter;
 pub(crate) use notify::{Listener, Waiter};
+#[cfg(test)]
+pub(crate) use room::Room;
 pub(crate) use room::{WAIT, room};
 pub(crate) use share::Share;
 #[cfg(all(feature = "process", target_os = "linux"))]

@@ -466,7 +466,7 @@ impl Peer {
             if self.is_parent || cargo.is_some() || !rest.is_empty() {
                 return Err(malformed("a board from a worker"));
             }
-            let limit = join_board(&only(frame.fds)?, slot)?;
+            let limit = join_board(&only(frame.fds)?, slot, room())?;
             self.arena.fit(limit);
             room().set_wait(Duration::from_millis(wait_ms));
             return Ok(None);

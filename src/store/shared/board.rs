@@ -13,7 +13,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat,
 
 use super::region::check_size;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::room::{Slots, room, total};
+use crate::store::room::{Room, Slots, total};
 
 /// Its size in bytes.
 const SIZE: usize = 32 * 1024;
@@ -89,17 +89,17 @@ pub(crate) struct BoardSlot {
 }
 
 impl Boards {
-    /// A board of which this process has the first slot, and counts there from now on.
-    pub(crate) fn open() -> Result<Arc<Self>> {
+    /// A board of which this process has the first slot, where `room` counts from now on.
+    pub(crate) fn open(room: &Room) -> Result<Arc<Self>> {
         check_size(SIZE).map_err(failed)?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let fd = memfd_create("mobula-board", flags).map_err(failed)?;
         ftruncate(&fd, SIZE as u64).map_err(failed)?;
         fcntl_add_seals(&fd, SEALS).map_err(failed)?;
         let board = Board::map(&fd, 0)?;
-        board.limit().store(room().limit(), Ordering::SeqCst);
+        board.limit().store(room.limit(), Ordering::SeqCst);
         board.numbers()[1].store(1, Ordering::SeqCst);
-        room().join(Box::new(Board::map(&fd, 0)?));
+        room.join(Box::new(Board::map(&fd, 0)?));
         Ok(Arc::new(Self { board, fd: Arc::new(fd), free: Mutex::default() }))
     }
 
@@ -138,8 +138,8 @@ impl Drop for BoardSlot {
     }
 }
 
-/// Counts in that slot of a parent's board from now on; what the limit is. `Decode` if it is no board.
-pub(crate) fn join_board(fd: &OwnedFd, slot: u64) -> Result<u64> {
+/// Has `room` count in that slot of a parent's board from now on; what the limit is. `Decode` if it is no board.
+pub(crate) fn join_board(fd: &OwnedFd, slot: u64, room: &Room) -> Result<u64> {
     let is_sealed = fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SEALS));
     let is_long = fstat(fd).is_ok_and(|stat| u64::try_from(stat.st_size) == Ok(SIZE as u64));
     let own = usize::try_from(slot).ok().filter(|slot| *slot < SLOTS);
@@ -148,7 +148,7 @@ pub(crate) fn join_board(fd: &OwnedFd, slot: u64) -> Result<u64> {
     };
     let board = Board::map(fd, own)?;
     let limit = board.limit().load(Ordering::SeqCst);
-    room().join(Box::new(board));
+    room.join(Box::new(board));
     Ok(limit)
 }
 
@@ -159,30 +159,32 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "the system's memory")]
     fn processes_count_in_slots_that_are_emptied_when_they_are_gone() {
-        room().set_limit(1_000);
-        let boards = Boards::open().expect("there is memory");
+        let room = Room::new();
+        room.set_limit(1_000);
+        let boards = Boards::open(&room).expect("there is memory");
         let (one, other) = (boards.slot(), boards.slot());
         let board = |slot: &BoardSlot| Board::map(boards.descriptor(), slot.index).expect("it is one");
         board(&one).own().fetch_add(600, Ordering::SeqCst);
         board(&other).own().fetch_add(300, Ordering::SeqCst);
-        let before = room().sum();
-        assert!((900..1_000).contains(&before), "{before}");
-        assert!(!room().take(101));
+        assert_eq!((room.sum(), room.take(101)), (900, false));
         let index = one.index();
         drop(one);
-        assert_eq!(room().sum(), before - 600);
+        assert_eq!(room.sum(), 300);
         assert_eq!(boards.slot().index(), index, "it is free again");
-        room().set_limit(u64::MAX);
+        let worker = Room::new();
+        assert!(worker.take(50));
+        assert_eq!(join_board(boards.descriptor(), boards.slot().index(), &worker).ok(), Some(1_000));
+        assert_eq!((worker.sum(), room.sum(), worker.take(651), room.take(650)), (350, 350, false, true));
     }
 
     #[test]
     #[cfg_attr(miri, ignore = "the system's memory")]
     fn what_is_no_board_is_refused() {
         let file: OwnedFd = tempfile::tempfile().expect("a file can be made").into();
-        assert_eq!(join_board(&file, 0).err().map(|error| error.kind()), Some(ErrorKind::Decode));
-        let boards = Boards::open().expect("there is memory");
-        let slot = SLOTS as u64;
-        let refused = join_board(boards.descriptor(), slot);
+        let room = Room::new();
+        assert_eq!(join_board(&file, 0, &room).err().map(|error| error.kind()), Some(ErrorKind::Decode));
+        let boards = Boards::open(&room).expect("there is memory");
+        let refused = join_board(boards.descriptor(), SLOTS as u64, &room);
         assert_eq!(refused.err().map(|error| error.kind()), Some(ErrorKind::Decode));
     }
 }

@@ -14,7 +14,7 @@ use super::*;
 use crate::id::{Place, WorkerId};
 use crate::protocol::samples::{SEGMENT, messages, name};
 use crate::spec::Definition;
-use crate::store::{Boards, Mark, Slot, Table};
+use crate::store::{Boards, Mark, Room, Slot, Table};
 
 static TEST: Definition = Definition::internal("test");
 
@@ -666,7 +666,7 @@ fn recorded() -> Vec<(String, Vec<u8>)> {
         } else if let Message::Mark = message {
             side.peer.show_mark(&Mark::new().expect("there is memory")).expect("it is small");
         } else if let Message::Board { slot, wait_ms } = message {
-            let boards = Boards::open().expect("there is memory");
+            let boards = Boards::open(&Room::new()).expect("there is memory");
             side.peer.show_board(&boards, slot, Duration::from_millis(wait_ms)).expect("it is small");
         } else if let Message::Segment { id, .. } = message {
             let _bytes = large(&side.arena);
