@@ -171,9 +171,9 @@ mod tests {
         drop(one);
         assert_eq!(room.sum(), 300);
         assert_eq!(boards.slot().index(), index, "it is free again");
-        let worker = Room::new();
+        let (worker, third) = (Room::new(), boards.slot());
         assert!(worker.take(50));
-        assert_eq!(join_board(boards.descriptor(), boards.slot().index(), &worker).ok(), Some(1_000));
+        assert_eq!(join_board(boards.descriptor(), third.index(), &worker).ok(), Some(1_000));
         assert_eq!((worker.sum(), room.sum(), worker.take(651), room.take(650)), (350, 350, false, true));
     }
 
