@@ -12,7 +12,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 /// How long a write waits for room unless told otherwise.
@@ -76,7 +76,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let alone =
             Alone { limit: AtomicU64::new(u64::MAX), own: AtomicU64::new(0), claim: AtomicU64::new(0) };
         Self { slots: RwLock::new(None), alone, wait_ms: AtomicU64::new(WAIT.as_millis() as u64) }
@@ -84,8 +84,8 @@ impl Room {
 
     /// For an arena of a test, which nobody else counts with.
     #[cfg(test)]
-    pub(crate) fn of_its_own() -> &'static Self {
-        Box::leak(Box::new(Self::new()))
+    pub(crate) fn of_its_own() -> Arc<Self> {
+        Arc::new(Self::new())
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Option<Box<dyn Slots>>> {
@@ -198,8 +198,8 @@ impl Room {
 }
 
 /// The room of this process.
-pub(crate) fn room() -> &'static Room {
-    static ROOM: Room = Room::new();
+pub(crate) fn room() -> &'static Arc<Room> {
+    static ROOM: LazyLock<Arc<Room>> = LazyLock::new(|| Arc::new(Room::new()));
     &ROOM
 }
 
@@ -243,7 +243,6 @@ pub(crate) fn change(bytes: i64) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::thread;
 
     use super::*;

@@ -46,7 +46,7 @@ pub(crate) struct Arena {
     /// Whether a thread touches memory ahead.
     ahead: bool,
     /// Where what it has is counted.
-    room: &'static Room,
+    room: Arc<Room>,
     borrowed: AtomicU64,
     written_count: AtomicU64,
     written: AtomicU64,
@@ -241,7 +241,7 @@ impl Arena {
     pub(crate) fn new(owner: WorkerId) -> Arc<Self> {
         // Miri has no mappings, and wants no thread to outlive the main one.
         let make: Make = if cfg!(miri) { Box::new(region::heap) } else { Box::new(region::create) };
-        Self::with(owner, Sizes::DEFAULT, make, !cfg!(miri), room())
+        Self::with(owner, Sizes::DEFAULT, make, !cfg!(miri), room().clone())
     }
 
     /// One that counts by itself.
@@ -252,14 +252,14 @@ impl Arena {
     }
 
     #[cfg(test)]
-    pub(crate) fn room(&self) -> &'static Room {
-        self.room
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
     }
 
-    fn with(owner: WorkerId, sizes: Sizes, make: Make, ahead: bool, room: &'static Room) -> Arc<Self> {
+    fn with(owner: WorkerId, sizes: Sizes, make: Make, ahead: bool, room: Arc<Room>) -> Arc<Self> {
         let state = State {
             owner,
-            pool: Pool::new(sizes, room),
+            pool: Pool::new(sizes, room.clone()),
             sizes,
             written_ordinary: 0,
             growing: false,
@@ -361,7 +361,7 @@ impl Arena {
 
     /// Waits for room as all of the process do; what the system has not is not waited for.
     fn take_in_time(self: &Arc<Self>, bytes: usize) -> Result<Taken> {
-        if !std::ptr::eq(self.room, room()) {
+        if !Arc::ptr_eq(&self.room, room()) {
             return self.take(bytes)?.ok_or_else(|| full(bytes));
         }
         make_room(bytes as u64, "shared memory", || self.take(bytes).transpose())?

@@ -82,7 +82,7 @@ pub(super) struct Pool {
     /// Bytes that the system provides, or is being asked for.
     committed: u64,
     /// Where they are counted.
-    room: &'static Room,
+    room: Arc<Room>,
 }
 
 struct Segment {
@@ -156,7 +156,7 @@ impl Segment {
 }
 
 impl Pool {
-    pub(super) fn new(sizes: Sizes, room: &'static Room) -> Self {
+    pub(super) fn new(sizes: Sizes, room: Arc<Room>) -> Self {
         Self { sizes, segments: BTreeMap::new(), next: 0, growing: None, committed: 0, room }
     }
 
