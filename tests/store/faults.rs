@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mobula::prelude::*;
@@ -179,4 +180,35 @@ pub(crate) fn a_value_that_cannot_be_written_stays(env: &Env) {
     let refs: Vec<_> = (0..10).map(|n| put(block(n, BLOCK)).expect("others leave")).collect();
     assert!(stubborn.get().expect("it stayed").1.0 == block(0, 1_000));
     assert!(refs.iter().enumerate().all(|(n, it)| it.get().is_ok_and(|it| it == block(n as u64, BLOCK))));
+}
+
+/// Whether values of this kind can be read now.
+static READABLE: AtomicBool = AtomicBool::new(true);
+
+#[derive(Clone, Serialize)]
+struct Moody(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Moody {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        assert!(READABLE.load(Ordering::Relaxed), "as it means to");
+        Vec::deserialize(deserializer).map(Self)
+    }
+}
+
+pub(crate) fn a_value_whose_reading_panics_is_lost_and_not_forgotten(env: &Env) {
+    let small = Small::new();
+    let _session = env.start_with(small.config(env, 4 * MIB));
+    let moody = put(Moody(block(0, 100_000))).expect("there is room");
+    let refs: Vec<_> = (0..10).map(|n| put(block(n, BLOCK)).expect("others leave")).collect();
+    drop(refs);
+    let before = store_stats().bytes_session;
+    READABLE.store(false, Ordering::Relaxed);
+    for _ in 0..3 {
+        let error = moody.get().map(drop).expect_err("its reading panics");
+        assert_eq!(error.kind(), ErrorKind::ObjectLost);
+        assert!(error.to_string().contains("as it means to"), "{error}");
+    }
+    assert_eq!(store_stats().bytes_session, before, "nothing stays counted");
+    READABLE.store(true, Ordering::Relaxed);
+    assert!(moody.get().expect("its bytes were kept").0 == block(0, 100_000));
 }

@@ -66,6 +66,7 @@ tests! {
         a_directory_that_is_removed_is_made_again
         a_session_that_crashed_is_swept_and_another_is_not
         a_value_that_cannot_be_written_stays
+        a_value_whose_reading_panics_is_lost_and_not_forgotten
     }
     storms {
         all_that_is_put_reads_back_within_the_limit

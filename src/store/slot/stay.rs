@@ -16,11 +16,14 @@
 //! - what was written stays in its file as long as the object, since a value does not change; so it is written
 //!   once.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use bytes::Bytes;
 
 use super::{Counted, Head, Object, Pinned, READY, SPILLS};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +41,8 @@ pub(super) struct Stay {
     size: u64,
     /// What is counted for it while it is in memory.
     charged: u64,
+    /// What of it came back to the heap where shared memory had no room, and is counted beside that.
+    on_heap: u64,
     /// When it was read last: a number that grows.
     used: u64,
     written: Option<Written>,
@@ -149,7 +154,7 @@ impl Head {
             return;
         }
         let (at, used) = (At::Here { pins: 0 }, spill::tick());
-        let stay = Stay { at, size: size.all, charged: size.charged, used, written: None };
+        let stay = Stay { at, size: size.all, charged: size.charged, on_heap: 0, used, written: None };
         self.lock().terms.get_or_insert_default().stay = Some(Box::new(stay));
         self.flags.fetch_or(SPILLS, Ordering::Relaxed);
     }
@@ -162,8 +167,9 @@ impl Head {
         }
         if self.spills() {
             let stay = self.lock().terms.as_mut().and_then(|terms| terms.stay.take());
-            if let Some(Stay { at: At::Here { .. }, charged, .. }) = stay.as_deref() {
+            if let Some(Stay { at: At::Here { .. }, charged, on_heap, .. }) = stay.as_deref() {
                 spill::discharge(*charged);
+                spill::discharge(*on_heap);
             }
         }
     }
@@ -243,13 +249,15 @@ impl dyn Object {
         unsafe { self.evict() };
         head.drop_copy();
         spill::discharge(charged);
+        let on_heap = head.with_stay(|stay| Some(std::mem::take(&mut stay.on_heap)));
+        spill::discharge(on_heap.unwrap_or(0));
         passage.then = Some(At::Away);
         Ok(size)
     }
 
     /// Writes the value into a file.
     fn write(&self) -> Result<std::io::Result<Written>> {
-        let mut packer = Packer::passing(spill::lent);
+        let mut packer = Packer::passing(lent);
         // SAFETY: the object is complete, and its value stays until this thread has moved it.
         unsafe { self.pack_value(&mut packer) }?;
         let Encoded { bytes, buffers, kept } = packer.finish();
@@ -259,6 +267,13 @@ impl dyn Object {
         let were_shared = parts.iter().map(is_shared).collect();
         Ok(spill::files().write(&parts).map(|bytes| Written { bytes, were_shared, kept }))
     }
+}
+
+/// Where a value's plain numbers lie while `write` has them, which alone may use this.
+#[allow(clippy::unnecessary_wraps, reason = "other places may have no room")]
+fn lent(bytes: &[u8]) -> Result<Bytes> {
+    // SAFETY: `write` drops what was packed before it returns, and until then the value stays where it is.
+    Ok(Bytes::from_static(unsafe { std::mem::transmute::<&[u8], &'static [u8]>(bytes) }))
 }
 
 impl<O: Object + ?Sized> Drop for Pinned<O> {
@@ -333,15 +348,15 @@ impl<O: Object + ?Sized> Counted<O> {
     /// Reads the value from its file into its slot.
     fn bring_back(&self, charged: u64) -> Result<()> {
         let head = self.object.head();
-        let taken = head.control(|stay| stay.written.take());
+        let taken = head.with_stay(|stay| stay.written.take());
         let Some(written) = taken else {
             return Err(Error::new(ErrorKind::ObjectLost, "the value is in no file"));
         };
         let read = spill::take_back(charged, head.definition().name)
             .and_then(|()| self.read_from(&written).inspect_err(|_| spill::discharge(charged)));
-        head.control(|stay| {
+        head.with_stay(|stay| {
             stay.written = Some(written);
-            stay.charged += read.as_ref().map_or(0, |more| *more);
+            stay.on_heap = read.as_ref().map_or(0, |on_heap| *on_heap);
             None::<()>
         });
         read.map(drop)
@@ -362,7 +377,8 @@ impl<O: Object + ?Sized> Counted<O> {
         let bytes = parts.remove(0).into();
         let value = Encoded { bytes, buffers: parts, kept: written.kept.clone() };
         // SAFETY: the stay is `Moving` because this thread made it so, when the value was away.
-        unsafe { self.object.restore(value) }.map_err(|error| lost(&error))?;
+        let restored = catch_unwind(AssertUnwindSafe(|| unsafe { self.object.restore(value) }));
+        restored.map_err(|panic| lost(&said(&*panic)))?.map_err(|error| lost(&error))?;
         spill::note_restored(written.bytes.len());
         spill::take_back(more, name)?;
         Ok(more)
@@ -379,8 +395,14 @@ impl<O: Object + ?Sized> Counted<O> {
     }
 }
 
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    format!("its `Deserialize` panics: {}", text.unwrap_or("(no message)"))
+}
+
 impl Head {
-    fn control<R>(&self, f: impl FnOnce(&mut Stay) -> Option<R>) -> Option<R> {
+    fn with_stay<R>(&self, f: impl FnOnce(&mut Stay) -> Option<R>) -> Option<R> {
         stay_of(&mut self.lock()).and_then(f)
     }
 }

@@ -450,14 +450,6 @@ pub(super) fn note_restored(bytes: u64) {
     RESTORED_COUNT.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Where a value's plain numbers lie while they are written to a file.
-#[allow(clippy::unnecessary_wraps, reason = "other places may have no room")]
-pub(super) fn lent(bytes: &[u8]) -> Result<Bytes> {
-    // SAFETY: whoever packs a value for a file keeps it where it is until the file is written, and drops what
-    // was packed before that.
-    Ok(Bytes::from_static(unsafe { std::mem::transmute::<&[u8], &'static [u8]>(bytes) }))
-}
-
 /// Reads the parts of a value; those that lay in shared memory come back into it, unless there is no room and
 /// the thread does not wait. How many bytes came to the heap instead.
 pub(super) fn read(spilled: &Spilled, were_shared: &[bool]) -> Result<(Vec<Bytes>, u64), Lost> {
